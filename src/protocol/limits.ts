@@ -1,0 +1,33 @@
+/**
+ * Sizes that bound every decoded frame, on both ends of the wire. `welcome` tells a client the ones in force.
+ * Those an operator may change are fields of `WireLimits`; the constants are part of the protocol.
+ */
+
+/** Levels of maps and arrays in a frame, the envelope itself counted (deeper values break structured clone later). */
+export const depthMax = 16;
+/** Values in one frame: maps, arrays, keys and scalars together. */
+export const nodesMax = 20_000;
+export const idMax = Number.MAX_SAFE_INTEGER;
+/** Rooms of one `resume`, users of one `who` or `watch`. */
+export const listMax = 1_000;
+export const pageMax = 200;
+export const pageDefault = 50;
+export const deviceBytesMax = 64;
+
+export type WireLimits = {
+  /** Largest frame a client may send, in bytes. */
+  readonly frameBytesMax: number;
+  /** Largest body as JSON text or binary, in bytes. */
+  readonly bodyBytesMax: number;
+  /** Rooms one connection may follow. */
+  readonly subscriptionsMax: number;
+  /** Commands with an `id` one connection may have unanswered. */
+  readonly openCommandsMax: number;
+};
+
+export const wireLimitDefaults: WireLimits = {
+  frameBytesMax: 256 * 1024,
+  bodyBytesMax: 64 * 1024,
+  subscriptionsMax: 1_000,
+  openCommandsMax: 1_024,
+};

@@ -1,0 +1,241 @@
+/**
+ * Everything that crosses between threads, as types with explicit numbers. Nobody but `thread/` may know how it travels;
+ * the parts (gateway, shard, persistence, readers) know each other only through this file.
+ *
+ *   gateway ⇄ shard        ToShard / ToGateway       flat lists: numbers for the hot kinds, one object for the rest
+ *   shard ⇄ persistence    Batch / BatchResult        one batch of a shard on its way at a time, answered in order
+ *   shard ⇄ reader         ReadRequest / ReadResult
+ */
+import type { CloseReason, ErrorCode } from '../protocol/codes.ts';
+import type { Position, Role, Settings } from '../protocol/commands.ts';
+import type { Delivery, DeliveryState, EntryKind, GapReason, Presence, RoomSummary, Status } from '../protocol/pushes.ts';
+
+export type Format = 'json' | 'msgpack';
+/** Number of one connection on this node, never reused while the process lives. */
+export type ConnectionId = number;
+/** Number a shard gives to a room it has active; together with the shard it names a slot of the gateway. */
+export type RoomKey = number;
+
+// ---------------------------------------------------------------- gateway → shard
+
+/**
+ * A list carries frames as three numbers (connection, offset, length: the undecoded payload in the batch's arena) and
+ * everything else as one object. Order in the list is the order of events. `open` precedes anything else of a connection.
+ */
+export type ToShard =
+  /** First message of a connection to this shard. `service`: an API key, which may act for others. */
+  | { t: 'open'; connection: ConnectionId; user: string; device: string; format: Format; service: boolean; scopes: string[] }
+  /** To the user's home shard only, after `open`. Answered by `welcome` or `refuse`; `again` (after a shard's death) by nothing. */
+  | { t: 'hello'; connection: ConnectionId; again: boolean }
+  /** Follow `room` without a command: the broadcast room at hello, and every subscription after a shard's death. */
+  | { t: 'follow'; connection: ConnectionId; room: string; position: Position | 'mark'; presence: boolean }
+  /** The outbox of the connection is below its low-water mark: its next page may be sent. Follows every PAGE. */
+  | { t: 'drained'; connection: ConnectionId }
+  /** The outbox passed the hard mark: the gateway has taken the connection out of the room's slot after `lastSeq`. */
+  | { t: 'behind'; connection: ConnectionId; roomKey: RoomKey; lastSeq: number }
+  /** The socket is gone. `clean`: the client said goodbye, so presence needs no grace. Last message of a connection. */
+  | { t: 'close'; connection: ConnectionId; clean: boolean };
+
+// ---------------------------------------------------------------- shard → gateway
+
+/** First number of a record in a list of a shard; the numbers that follow are named in `strides`. */
+export const toGateway = {
+  /** roomKey, format, firstSeq, lastSeq, offset, length: durable entries, ready frames, for every live subscriber of that format. */
+  deliver: 1,
+  /** roomKey, format, except (a connection or 0), offset, length: ephemeral, the first to be shed. */
+  shed: 2,
+  /** connection, id (0: none), offset, length: the one answer to a command. */
+  reply: 3,
+  /** connection, offset, length, paced (1: answer `drained` when the outbox is below its low-water mark): ready frames for one connection. */
+  page: 4,
+  /** roomKey, connection, fromSeq, presence (0/1): from here on the connection gets what `deliver` brings to the slot. */
+  attach: 5,
+  /** roomKey, connection: no more of it. */
+  detach: 6,
+} as const;
+/** Numbers in a record, its kind included. */
+export const strides = { 1: 7, 2: 6, 3: 5, 4: 5, 5: 5, 6: 3 } as const;
+/** How `Format` travels as a number. */
+export const formats: readonly Format[] = ['json', 'msgpack'];
+
+export type ToGateway =
+  /** Names a room key, before its first use. */
+  | { t: 'room'; roomKey: RoomKey; room: string }
+  /** The room's actor is put away; no subscriber is left. */
+  | { t: 'forget'; roomKey: RoomKey }
+  | { t: 'welcome'; connection: ConnectionId; epoch: string; inbox: { head: number; acked: number }; allMark: number }
+  | { t: 'refuse'; connection: ConnectionId; close: CloseReason }
+  /** Close these connections of this node: victims of a limit, of the same device, or of a revocation. */
+  | { t: 'evict'; connections: ConnectionId[]; close: CloseReason }
+  /** One shard's part of a command that was split by shard; lists of the same field are concatenated. */
+  | { t: 'part'; connection: ConnectionId; id: number; part: Record<string, unknown[]>; error?: { code: ErrorCode; message: string } };
+
+/** One posted batch of either direction: the list, and the bytes that its offsets point into (transferred, owned by the receiver). */
+export type WireBatch<T> = { list: (number | T)[]; arena: ArrayBuffer | null };
+
+// ---------------------------------------------------------------- shard ⇄ persistence
+
+/** A stored body: JSON text, or the bytes of a binary body. */
+export type StoredBody = string | Uint8Array | null;
+
+/** An entry as the store keeps it and as actors know it. `mid`: lower-case UUID text. */
+export type EntryRecord = {
+  room: string;
+  seq: number;
+  kind: EntryKind;
+  mid: string | null;
+  from: string | null;
+  ts: number;
+  thread: string | null;
+  body: StoredBody;
+};
+
+/** What an entry changes besides being one: applied in its transaction, with what must hold for it. */
+export type Change =
+  /** Create the room (conflict: `exists`), `owner` its first member. A deleted room's seq goes on. */
+  | { type: 'create'; settings: Settings; owner: string | null }
+  | { type: 'settings'; settings: Settings }
+  /** Remove the room: members gone, first_seq = this entry's seq, older entries removed later in chunks. */
+  | { type: 'delete' }
+  /** Insert a member if absent and below `membersMax` (`room-full`); present already: `duplicate` without an entry. */
+  | { type: 'join'; user: string; role: Role; membersMax: number }
+  | { type: 'role'; user: string; role: Role }
+  | { type: 'leave'; user: string };
+
+/**
+ * One entry to append. Preconditions, checked inside the transaction: `authSeq` equals the room's (`stale`), `mid` is unused
+ * in the room (same sender: the first answer, `duplicate`; another: `conflict`). `autoCreate`: a missing room comes into
+ * being with `defaults`; otherwise `not-found`. Changes other than `create` and `join` move the room's authSeq to this seq.
+ */
+export type Append = {
+  type: 'append';
+  room: string;
+  authSeq: number;
+  autoCreate: 'public' | 'dm' | 'all' | null;
+  mid: string | null;
+  kind: EntryKind;
+  from: string | null;
+  thread: string | null;
+  body: StoredBody;
+  change: Change | null;
+  /** Users whose inbox gets this entry, in the same transaction; `origin` is the device that needs no copy. */
+  inbox: string[] | null;
+  origin: { user: string; device: string } | null;
+};
+/** The common append, as a tuple because it is the hot one: room, authSeq, mid, from, thread, body, autoCreate (0 none, 1 public, 2 dm, 3 all). */
+export type MessageAppend = [
+  room: string,
+  authSeq: number,
+  mid: string | null,
+  from: string | null,
+  thread: string | null,
+  body: StoredBody,
+  autoCreate: 0 | 1 | 2 | 3,
+];
+export const autoCreates: readonly Append['autoCreate'][] = [null, 'public', 'dm', 'all'];
+
+export type Operation =
+  | Append
+  /** Check the limits, insert the connection, mark victims, note the device, set the user online: one transaction (DESIGN 11.21). `again`: only make sure it is there. */
+  | {
+      type: 'connect';
+      user: string;
+      device: string;
+      named: boolean;
+      connection: ConnectionId;
+      perUserMax: number;
+      policy: 'reject' | 'evict-oldest';
+      devicesMax: number;
+      again: boolean;
+    }
+  | { type: 'disconnect'; user: string; connection: ConnectionId }
+  | { type: 'presence'; user: string; status: Status }
+  /** Items through `n` were pushed to a device of the user (for the ledger). */
+  | { type: 'sent'; user: string; through: number }
+  | { type: 'ack'; user: string; device: string; through: number }
+  | { type: 'mark'; room: string; user: string; received: number; read: number };
+
+/** A number is the seq of a `MessageAppend` that was stored. Codes as in `Append`; `storage`: nothing of it was stored. */
+export type Outcome =
+  | number
+  | { code: 'ok'; seq: number }
+  | { code: 'duplicate'; seq: number }
+  | { code: 'stale' | 'conflict' | 'exists' | 'not-found' | 'room-full' | 'inbox-full' }
+  | { code: 'storage'; message: string }
+  /** To `connect`: victims to close on this node, the device's inbox cursor, the highest n, and the user's mark in `all:`. */
+  | { code: 'connected'; victims: { connection: ConnectionId; close: CloseReason }[]; acked: number; head: number; allMark: number }
+  | { code: 'rejected' }
+  | { code: 'done' };
+
+export type Batch = { batch: number; operations: (MessageAppend | Operation)[] };
+/** `outcomes[i]` answers `operations[i]`; `ts`: the hub's clock (ms) that every entry of the batch got. */
+export type BatchResult = { t: 'result'; batch: number; ts: number; outcomes: Outcome[] };
+/** One item of an inbox, as committed: to the shard of its user, after the result of the append that caused it was posted. */
+export type InboxItem = { t: 'inbox'; user: string; n: number; entry: EntryRecord; origin: string | null };
+/** Items were dropped or expired: told to the user, range by range. */
+export type InboxLoss = { t: 'inbox-loss'; user: string; from: number; to: number; reason: 'dropped' | 'expired' };
+/** First answer on a link, after batches of older incarnations are out of the way (DESIGN 11.4). */
+export type Opened = { t: 'opened'; epoch: string };
+/** The other direction's first message. */
+export type OpenShard = { t: 'open'; shard: number; incarnation: number };
+export type ToPersistence = OpenShard | Batch;
+export type FromPersistence = Opened | BatchResult | InboxItem | InboxLoss;
+
+// ---------------------------------------------------------------- shard ⇄ reader
+
+export type StoredRoom = {
+  exists: boolean;
+  visibility: 'public' | 'private';
+  settings: Settings;
+  createdAt: number | null;
+  headSeq: number;
+  firstSeq: number;
+  authSeq: number;
+  /** Empty for `all:`, whose members are everybody. */
+  members: { user: string; role: Role; sinceSeq: number; sinceTs: number; received: number; read: number }[];
+};
+export type StoredInbox = {
+  /** In order of n. Missing and lost numbers between `after` and the last item are `losses`. */
+  items: { n: number; entry: EntryRecord }[];
+  losses: { from: number; to: number; reason: 'dropped' | 'expired' }[];
+  /** The highest n assigned so far, read in the same snapshot. */
+  head: number;
+};
+
+/** Each read sees one snapshot that includes every commit answered before the request was sent. */
+export type ReadQuery =
+  | { read: 'room'; room: string }
+  /** Entries with from ≤ seq ≤ to, in order (`descending`: from the end), stopping at `limit` or `bytesMax` (at least one). `kind`: only that kind. */
+  | { read: 'entries'; room: string; from: number; to: number; limit: number; bytesMax: number; kind: EntryKind | null; descending: boolean }
+  /** Whether a position resumes (DESIGN 11.1): null if it does, else why not. `head` is the store's. */
+  | { read: 'position'; room: string; epoch: string; seq: number }
+  | { read: 'inbox'; user: string; after: number; limit: number; bytesMax: number }
+  | { read: 'rooms'; user: string; scope: 'mine' | 'public'; filter: string; after: string; limit: number }
+  | { read: 'presence'; users: string[] }
+  | { read: 'delivery'; room: string; mid: string; user: string | null };
+
+export type ReadReply = {
+  room: StoredRoom;
+  entries: { entries: EntryRecord[]; more: boolean };
+  position: { reason: GapReason | null; head: number };
+  inbox: StoredInbox;
+  rooms: { rooms: RoomSummary[]; after: string | null };
+  presence: { users: Presence[] };
+  delivery: { sender: string | null; deliveries: (Delivery & { state: DeliveryState })[] };
+};
+export type ReadKind = keyof ReadReply;
+export type ReadRequest = { request: number; query: ReadQuery };
+export type ReadResult = { request: number; reply?: ReadReply[ReadKind]; error?: string };
+
+// ---------------------------------------------------------------- control (supervisor ⇄ every thread)
+
+export type Control =
+  /** A link to a (new) peer: its port is in the transfer list. */
+  | { t: 'peer'; role: 'shard' | 'persistence' | 'reader'; index: number; incarnation: number; port: unknown }
+  | { t: 'beat'; turn: number }
+  /** Finish what is open, answer, then return from the task. */
+  | { t: 'stop' };
+export type FromThread =
+  | { t: 'ready' }
+  | { t: 'beat'; turn: number; stats: Record<string, number> }
+  | { t: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };
