@@ -15,7 +15,8 @@ const epoch = z.string().min(1).max(64);
 const device = z.string().normalize('NFC').min(1).max(deviceBytesMax).refine(isUserName, 'not a device label');
 const users = z.array(user).min(1).max(listMax);
 const limit = z.int().min(1).max(pageMax).optional();
-const cursor = z.string().max(512).optional();
+// Room for the longest name, a DM of two users of 128 bytes in percent-encoding, in base64url.
+const cursor = z.string().max(2_048).optional();
 /** The content of a message: exactly one of the three; which one depends on the subprotocol (PROTOCOL.md, values). */
 const content = { body: z.unknown().optional(), bin: z.instanceof(Uint8Array).optional(), body64: z.base64().optional() };
 /** Who a backend (an API key) acts for; refused from clients. */

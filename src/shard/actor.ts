@@ -5,7 +5,7 @@
  */
 import type { CodedError } from '../protocol/codes.ts';
 import type { Push } from '../protocol/pushes.ts';
-import type { ConnectionId, Format, MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply, ToGateway } from '../thread/messages.ts';
+import type { ConnectionId, EntryRecord, Format, MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply, ToGateway } from '../thread/messages.ts';
 
 export type Connection = {
   readonly id: ConnectionId;
@@ -18,6 +18,10 @@ export type Connection = {
   open: boolean;
 };
 
+/** An item of an inbox as it is stored, sent as an `inbox` push: the encoder joins its stored JSON text, so that no body is parsed and printed again. */
+export type StoredPush = { n: number; stored: EntryRecord };
+export type Pushable = Push | StoredPush;
+
 /** Called with the fate of one operation, in the order of commit. `ts` is the time its entry got. */
 export type Settled = (outcome: Outcome, ts: number) => void;
 
@@ -28,9 +32,11 @@ export interface Effects {
   refuse(to: Connection, id: number | undefined, of: string, error: CodedError): void;
   /** One shard's part of a split command's answer; the gateway joins the lists of the same field. */
   part(to: Connection, id: number | undefined, part: Record<string, unknown[]>): void;
-  push(to: Connection, push: Push): void;
+  push(to: Connection, push: Pushable): void;
+  /** The same push to several connections, encoded once per format. */
+  pushAll(to: Iterable<Connection>, push: Push): void;
   /** Several pushes as one paced page: ends the turn that the connection's feed granted, when they have drained. */
-  page(to: Connection, pushes: readonly Push[]): void;
+  page(to: Connection, pushes: readonly Pushable[]): void;
   /** An object of the gateway's vocabulary: welcome, refuse, evict. */
   tell(message: ToGateway): void;
   /** Puts an operation into the next batch. False: the shard has as much waiting as it may (`busy`), and `settled` will not be called. */
@@ -44,5 +50,8 @@ export interface Effects {
   feed(to: Connection, turn: () => void): void;
   /** Gives a turn back unused. */
   skip(to: Connection): void;
+  /** Wall-clock ms: for what people are told, never for deadlines. */
   readonly now: number;
+  /** Monotonic ms: for ages and deadlines. */
+  readonly tick: number;
 }

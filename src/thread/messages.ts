@@ -29,6 +29,10 @@ export type ToShard =
   | { t: 'hello'; connection: ConnectionId; again: boolean }
   /** Follow `room` without a command: the broadcast room at hello, and every subscription after a shard's death. */
   | { t: 'follow'; connection: ConnectionId; room: string; position: Position | 'mark'; presence: boolean }
+  /** To the home shard: the connection has sent no command for `awayAfterMs` (and, where it was so, after a `hello` again), or has sent one after that. */
+  | { t: 'idle'; connection: ConnectionId; idle: boolean }
+  /** After a shard's death, to the shards of `users`: what the connection watched. Answered by `presence` pushes. */
+  | { t: 'watch'; connection: ConnectionId; users: string[] }
   /** The outbox of the connection is below its low-water mark: its next page may be sent. Follows every PAGE. */
   | { t: 'drained'; connection: ConnectionId }
   /** The outbox passed the hard mark: the gateway has taken the connection out of the room's slot after `lastSeq`. */
@@ -149,7 +153,8 @@ export type Operation =
       again: boolean;
     }
   | { type: 'disconnect'; user: string; connection: ConnectionId }
-  | { type: 'presence'; user: string; status: Status }
+  /** `lastSeen`: when the user was last connected; while he is, when his status last changed. */
+  | { type: 'presence'; user: string; status: Status; lastSeen: number }
   /** Items through `n` were pushed to a device of the user (for the ledger). */
   | { type: 'sent'; user: string; through: number }
   | { type: 'ack'; user: string; device: string; through: number }
