@@ -18,8 +18,8 @@ export type Connection = {
   open: boolean;
 };
 
-/** An item of an inbox as it is stored, sent as an `inbox` push: the encoder joins its stored JSON text, so that no body is parsed and printed again. */
-export type StoredPush = { n: number; stored: EntryRecord };
+/** An entry as it is stored, sent as an `inbox` push (with `n`) or an `entry` push: the encoder joins its stored JSON text, so that no body is parsed and printed again. */
+export type StoredPush = { n?: number; stored: EntryRecord };
 export type Pushable = Push | StoredPush;
 
 /** Called with the fate of one operation, in the order of commit. `ts` is the time its entry got. */

@@ -1,7 +1,8 @@
 /**
  * One end of a batched, credited MessagePort pair. What is pushed while a batch is on its way collects in the next one, so
  * the link clocks itself: no timer, no delay when calm, large batches under load. A batch costs a credit, which the other
- * end gives back when it has worked the batch off; an end that `hold`s keeps the credit and thereby stops its peer.
+ * end gives back when it has worked the batch off. An end that `hold`s, or whose own next batch is full, keeps the credit
+ * and thereby stops its peer.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { Arena } from './arena.ts';
@@ -51,7 +52,7 @@ export class Link<Out extends object, In extends object> {
         handlers.batch(message.list, message.arena === null ? empty : Buffer.from(message.arena));
       } finally {
         this.#owed++;
-        if (this.#held === 0) this.#repay();
+        this.#repay();
       }
     });
     port.once('close', () => {
@@ -97,6 +98,7 @@ export class Link<Out extends object, In extends object> {
     this.#list = [];
     this.#items = 0;
     this.#port.postMessage(batch, arena === null ? [] : [arena]);
+    this.#repay();
   }
 
   /** Stops the peer after its credit is used up, until as many `release`s. */
@@ -105,7 +107,8 @@ export class Link<Out extends object, In extends object> {
   }
 
   release(): void {
-    if (--this.#held === 0) this.#repay();
+    this.#held--;
+    this.#repay();
   }
 
   close(): void {
@@ -126,7 +129,7 @@ export class Link<Out extends object, In extends object> {
   }
 
   #repay(): void {
-    if (this.#owed === 0 || this.#closed) return;
+    if (this.#owed === 0 || this.#held > 0 || this.full || this.#closed) return;
     this.#port.postMessage(this.#owed);
     this.#owed = 0;
   }

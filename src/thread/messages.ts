@@ -236,7 +236,7 @@ export type ReadResult = { request: number; reply?: ReadReply[ReadKind]; error?:
 
 export type Control =
   /** A link to a (new) peer: its port is in the transfer list. */
-  | { t: 'peer'; role: 'shard' | 'persistence' | 'reader'; index: number; incarnation: number; port: unknown }
+  | { t: 'peer'; role: 'gateway' | 'shard' | 'persistence' | 'reader'; index: number; incarnation: number; port: unknown }
   | { t: 'beat'; turn: number }
   /** Finish what is open, answer, then return from the task. */
   | { t: 'stop' };

@@ -1,0 +1,45 @@
+/** What a worker thread runs to be a shard: one long task that ends when it is told to stop, or throws. Called by piscina. */
+import type { MessagePort } from 'node:worker_threads';
+import type { FilledOptions } from '../options.ts';
+import { systemClock } from '../thread/clock.ts';
+import type { Control, FromThread } from '../thread/messages.ts';
+import { Shard } from './shard.ts';
+
+export type ShardTask = { control: MessagePort; index: number; incarnation: number; shards: number; options: FilledOptions };
+
+const tickMs = 1_000;
+
+export function runShard(task: ShardTask): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const { control, index, incarnation, options } = task;
+    const tell = (message: FromThread) => control.postMessage(message);
+    const shard = new Shard({
+      index,
+      incarnation,
+      options,
+      clock: systemClock,
+      log: (level, message, fields = {}) => tell({ t: 'log', level, message, fields }),
+      failed: reject,
+    });
+    const ticker = setInterval(() => shard.guarded(() => shard.tick()), tickMs);
+    control.on('message', (message: Control) => {
+      switch (message.t) {
+        case 'peer': {
+          const port = message.port as MessagePort;
+          shard.guarded(() => shard.connect(message.role, message.index, port));
+          return;
+        }
+        case 'beat':
+          tell({ t: 'beat', turn: message.turn, stats: shard.stats() });
+          return;
+        case 'stop':
+          clearInterval(ticker);
+          shard.close();
+          control.close();
+          resolve();
+          return;
+      }
+    });
+    tell({ t: 'ready' });
+  });
+}

@@ -1,0 +1,199 @@
+/**
+ * What actors cause, put on the links: replies and pushes as ready frames in the gateway link's arena, entries encoded once
+ * per format and room, operations into the next batch. The one place of a shard that encodes.
+ */
+import { v7 } from 'uuid';
+import type { CodedError } from '../protocol/codes.ts';
+import { errorCodes } from '../protocol/codes.ts';
+import { encode } from '../protocol/codec.ts';
+import { entryJson, entryMap, ephemeralMap, frameBytes, inboxJson, inboxMap, writeFrameHeader } from '../protocol/frames.ts';
+import type { Push } from '../protocol/pushes.ts';
+import type { Clock } from '../thread/clock.ts';
+import type { Link } from '../thread/link.ts';
+import { type EntryRecord, type Format, formats, type MessageAppend, type Operation, type ReadKind, type ReadQuery, type ReadReply, type ToGateway, type ToShard, toGateway } from '../thread/messages.ts';
+import type { Connection, Pushable, Settled } from './actor.ts';
+import type { Commits } from './commits.ts';
+import type { Feed } from './feed.ts';
+import type { Reads } from './reads.ts';
+import type { RoomEffects, RoomState } from './room-state.ts';
+import type { Rooms } from './rooms.ts';
+
+const textOpcode = 1;
+const binaryOpcode = 2;
+
+export type OutletDeps = { link: Link<ToGateway, ToShard>; commits: Commits; reads: Reads; feed: Feed; clock: Clock; rooms: Rooms; epoch: string };
+
+export class Outlet implements RoomEffects {
+  readonly #deps: OutletDeps;
+  readonly #link: Link<ToGateway, ToShard>;
+
+  constructor(deps: OutletDeps) {
+    this.#deps = deps;
+    this.#link = deps.link;
+  }
+
+  get epoch(): string {
+    return this.#deps.epoch;
+  }
+  get now(): number {
+    return this.#deps.clock.now();
+  }
+  get tick(): number {
+    return this.#deps.clock.tick();
+  }
+  mid(): string {
+    return v7();
+  }
+
+  reply(to: Connection, id: number | undefined, fields: object): void {
+    if (id === undefined || !to.open) return;
+    this.#answer(to, id, { op: 'ok', id, ...fields });
+  }
+
+  replyEntries(to: Connection, id: number | undefined, fields: object, entries: readonly EntryRecord[]): void {
+    if (id === undefined || !to.open) return;
+    if (to.format === 'msgpack') return this.#answer(to, id, { op: 'ok', id, ...fields, entries: entries.map((record) => entryMap(record, 'msgpack')) });
+    const head = JSON.stringify({ op: 'ok', id, ...fields });
+    const start = this.#link.arena.offset;
+    this.#text(`${head.slice(0, -1)},"entries":[${entries.map((record) => entryJson(record)).join(',')}]}`);
+    this.#link.record(toGateway.reply, to.id, id, start, this.#link.arena.offset - start);
+  }
+
+  refuse(to: Connection, id: number | undefined, of: string, error: CodedError): void {
+    if (!to.open) return;
+    const { code, message, field } = error;
+    const map: Record<string, unknown> = { op: 'error', ...(id === undefined ? {} : { id }), of, code, message, retry: errorCodes[code].retry };
+    if (field !== undefined) map.field = field;
+    this.#answer(to, id ?? 0, map);
+  }
+
+  part(to: Connection, id: number | undefined, part: Record<string, unknown[]>): void {
+    if (id !== undefined && to.open) this.#link.push({ t: 'part', connection: to.id, id, part });
+  }
+
+  push(to: Connection, push: Pushable): void {
+    if (to.open) this.#page(to, [push], 0);
+  }
+
+  pushAll(to: Iterable<Connection>, push: Push): void {
+    const encoded: Partial<Record<Format, { start: number; length: number }>> = {};
+    for (const connection of to) {
+      if (!connection.open) continue;
+      let bytes = encoded[connection.format];
+      if (bytes === undefined) {
+        const start = this.#link.arena.offset;
+        this.#map(push, connection.format);
+        bytes = { start, length: this.#link.arena.offset - start };
+        encoded[connection.format] = bytes;
+      }
+      this.#link.record(toGateway.page, connection.id, bytes.start, bytes.length, 0);
+    }
+  }
+
+  page(to: Connection, pushes: readonly Pushable[]): void {
+    if (to.open && pushes.length > 0) this.#page(to, pushes, 1);
+    else this.skip(to);
+  }
+
+  tell(message: ToGateway): void {
+    this.#link.push(message);
+  }
+
+  commit(operation: MessageAppend | Operation, settled: Settled): boolean {
+    return this.#deps.commits.add(operation, settled);
+  }
+
+  read<K extends ReadKind>(query: ReadQuery & { read: K }, done: (reply: ReadReply[K]) => void, failed: (error: CodedError) => void): void {
+    this.#deps.reads.read(query, done, failed);
+  }
+
+  feed(to: Connection, turn: () => void): void {
+    if (to.open) this.#deps.feed.ask(to, turn);
+  }
+
+  skip(to: Connection): void {
+    this.#deps.feed.done(to);
+  }
+
+  touched(room: RoomState): void {
+    this.#deps.rooms.touched(room.key);
+  }
+
+  deliver(room: RoomState, records: readonly EntryRecord[]): void {
+    const first = records[0];
+    if (first === undefined) return;
+    for (let i = 0; i < formats.length; i++) {
+      const format = formats[i] as Format;
+      if (room.formats[format] === 0) continue;
+      const start = this.#link.arena.offset;
+      for (const record of records) this.#entry(record, format);
+      this.#link.record(toGateway.deliver, room.key, i, first.seq, first.seq + records.length - 1, start, this.#link.arena.offset - start);
+    }
+  }
+
+  shed(room: RoomState, from: string | null, value: unknown, except: Connection | null): void {
+    for (let i = 0; i < formats.length; i++) {
+      const format = formats[i] as Format;
+      if (room.formats[format] === 0) continue;
+      const start = this.#link.arena.offset;
+      this.#map(ephemeralMap(room.name, from, this.now, value, format), format);
+      this.#link.record(toGateway.shed, room.key, i, except?.id ?? 0, start, this.#link.arena.offset - start);
+    }
+  }
+
+  attach(room: RoomState, to: Connection, fromSeq: number, presence: boolean): void {
+    this.#deps.rooms.introduce(room.key, this);
+    this.#link.record(toGateway.attach, room.key, to.id, fromSeq, presence ? 1 : 0);
+  }
+
+  detach(room: RoomState, to: Connection): void {
+    this.#link.record(toGateway.detach, room.key, to.id);
+  }
+
+  #answer(to: Connection, id: number, map: object): void {
+    const start = this.#link.arena.offset;
+    this.#map(map, to.format);
+    this.#link.record(toGateway.reply, to.id, id, start, this.#link.arena.offset - start);
+  }
+
+  #page(to: Connection, pushes: readonly Pushable[], paced: 0 | 1): void {
+    const start = this.#link.arena.offset;
+    for (const push of pushes) {
+      if (!('stored' in push)) this.#map(push, to.format);
+      else if (push.n === undefined) this.#entry(push.stored, to.format);
+      else if (to.format === 'json') this.#text(inboxJson(push.stored, push.n));
+      else this.#binary(encode(inboxMap(push.stored, push.n, 'msgpack'), 'msgpack'));
+    }
+    this.#link.record(toGateway.page, to.id, start, this.#link.arena.offset - start, paced);
+  }
+
+  #entry(record: EntryRecord, format: Format): void {
+    if (format === 'json') this.#text(entryJson(record));
+    else this.#binary(encode({ op: 'entry', ...entryMap(record, 'msgpack') }, 'msgpack'));
+  }
+
+  #map(map: object, format: Format): void {
+    if (format === 'json') this.#text(JSON.stringify(map));
+    else this.#binary(encode(map as Record<string, unknown>, 'msgpack'));
+  }
+
+  /** One text frame. The header's size depends on the length in bytes, which only long or middling texts must be counted for. */
+  #text(text: string): void {
+    const { arena } = this.#link;
+    arena.ensure(text.length * 3 + 14);
+    const certain = text.length * 3 < 126 || (text.length >= 126 && text.length * 3 < 65_536);
+    const headerBytes = frameBytes(certain ? text.length : Buffer.byteLength(text));
+    const length = arena.buffer.write(text, arena.offset + headerBytes, 'utf8');
+    writeFrameHeader(arena.buffer, arena.offset, textOpcode, length);
+    arena.offset += headerBytes + length;
+  }
+
+  #binary(bytes: Uint8Array): void {
+    const { arena } = this.#link;
+    const headerBytes = frameBytes(bytes.length);
+    arena.ensure(headerBytes + bytes.length);
+    writeFrameHeader(arena.buffer, arena.offset, binaryOpcode, bytes.length);
+    arena.offset += headerBytes;
+    arena.put(bytes);
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * The shard's end of the links to the readers: requests go round the readers, answers come back by number. Bounded; what a
+ * reader took down with it fails as `busy`, which a client may repeat.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { CodedError } from '../protocol/codes.ts';
+import type { ReadKind, ReadQuery, ReadReply, ReadRequest, ReadResult } from '../thread/messages.ts';
+
+const waitingMax = 10_000;
+
+type Waiting = { reader: number; query: ReadQuery; done: (reply: never) => void; failed: (error: CodedError) => void };
+
+export class Reads {
+  readonly #ports = new Map<number, MessagePort>();
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #answered: (answer: () => void) => void;
+  #requests = 0;
+
+  /** `answered` works off one answer within a turn of the shard. */
+  constructor(answered: (answer: () => void) => void) {
+    this.#answered = answered;
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  connect(reader: number, port: MessagePort): void {
+    this.#ports.get(reader)?.close();
+    this.#ports.set(reader, port);
+    port.on('message', (result: ReadResult) => this.#receive(result));
+    // Reads change nothing, so what the predecessor was asked is asked again.
+    for (const [request, waiting] of this.#waiting) if (waiting.reader === reader) port.postMessage({ request, query: waiting.query } satisfies ReadRequest);
+  }
+
+  read<K extends ReadKind>(query: ReadQuery & { read: K }, done: (reply: ReadReply[K]) => void, failed: (error: CodedError) => void): void {
+    if (this.#waiting.size >= waitingMax || this.#ports.size === 0) return failed(new CodedError('busy'));
+    const request = ++this.#requests;
+    const reader = request % this.#ports.size;
+    this.#waiting.set(request, { reader, query, done: done as (reply: never) => void, failed });
+    this.#ports.get(reader)?.postMessage({ request, query } satisfies ReadRequest);
+  }
+
+  close(): void {
+    for (const port of this.#ports.values()) port.close();
+  }
+
+  #receive(result: ReadResult): void {
+    const waiting = this.#waiting.get(result.request);
+    if (waiting === undefined) return;
+    this.#waiting.delete(result.request);
+    this.#answered(() => {
+      if (result.error !== undefined) waiting.failed(new CodedError('storage', 'the store could not be read'));
+      else waiting.done(result.reply as never);
+    });
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * Following a room live: subscribe, resume, unsubscribe, falling behind and catching up. One mechanism serves them all: a
+ * subscriber is `live`, or `behind` a position and fed pages until the page that reaches the head, which is sent together
+ * with the attachment (DESIGN 11.11). So there is never a hole between replay and live.
+ */
+import { CodedError, type ErrorCode } from '../protocol/codes.ts';
+import type { Command, Position } from '../protocol/commands.ts';
+import type { Gap, Replies } from '../protocol/pushes.ts';
+import type { EntryRecord } from '../thread/messages.ts';
+import type { Connection } from './actor.ts';
+import { authorize } from './authorize.ts';
+import { audienceOf, left, joined } from './room-audience.ts';
+import type { RoomEffects, RoomState, Subscriber } from './room-state.ts';
+
+const pageBytes = 256 * 1024;
+const pageEntries = 500;
+
+export function subscribe(room: RoomState, connection: Connection, command: Command<'subscribe'>, effects: RoomEffects): void {
+  const refusal = mayFollow(room, connection);
+  if (refusal !== null) return effects.refuse(connection, command.id, 'subscribe', refusal);
+  const answer = (gaps: Gap[], position: number | null) => {
+    follow(room, connection, command.presence ?? false, position, effects, () => {
+      const reply: Replies['subscribe'] = { room: room.name, position: { epoch: effects.epoch, seq: room.headSeq }, recovered: gaps.length === 0 };
+      if (gaps.length > 0) reply.gaps = gaps;
+      if (command.presence) reply.audience = audienceOf(room);
+      effects.reply(connection, command.id, reply);
+    });
+  };
+  locate(room, connection, command.position ?? null, effects, answer, (error) => effects.refuse(connection, command.id, 'subscribe', error));
+}
+
+/** One room of a `resume`; `done` once its `resumed` was sent. */
+export function resume(room: RoomState, connection: Connection, id: number | undefined, position: Position, effects: RoomEffects, done: () => void): void {
+  const refused = (error: CodedError) => {
+    effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
+    done();
+  };
+  const refusal = mayFollow(room, connection);
+  if (refusal !== null) return refused(refusal);
+  const answer = (gaps: Gap[], from: number | null) => {
+    follow(room, connection, false, from, effects, () => {
+      const head: Position = { epoch: effects.epoch, seq: room.headSeq };
+      effects.push(connection, { op: 'resumed', ...(id === undefined ? {} : { id }), room: room.name, position: head, recovered: gaps.length === 0, ...(gaps.length === 0 ? {} : { gaps }) });
+    });
+    done();
+  };
+  locate(room, connection, position, effects, answer, refused);
+}
+
+/** Following without a command: the broadcast room at hello, and subscriptions after a restart of the shard. */
+export function refollow(room: RoomState, connection: Connection, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
+  const dropped = (error: CodedError) => effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
+  const refusal = mayFollow(room, connection);
+  if (refusal !== null) return dropped(refusal);
+  const answer = (gaps: Gap[], from: number | null) => {
+    follow(room, connection, presence, from, effects, () => {
+      if (gaps.length > 0) effects.push(connection, { op: 'gap', room: room.name, gaps });
+    });
+  };
+  locate(room, connection, position, effects, answer, dropped);
+}
+
+export function unsubscribe(room: RoomState, connection: Connection, command: Command<'unsubscribe'>, effects: RoomEffects): void {
+  drop(room, connection, effects);
+  effects.reply(connection, command.id, { room: room.name });
+}
+
+/** The gateway took the connection out of the slot after `lastSeq`: its outbox is full. */
+export function fellBehind(room: RoomState, connection: Connection, lastSeq: number, effects: RoomEffects): void {
+  const subscriber = room.subscribers.get(connection.id);
+  if (subscriber === undefined || subscriber.state.is === 'behind') return;
+  subscriber.state = { is: 'behind', position: lastSeq };
+  effects.feed(connection, () => turn(room, subscriber, effects));
+}
+
+/** Ends the subscriptions of those who may not follow any more; what was applied before still reaches them. */
+export function detachRevoked(room: RoomState, effects: RoomEffects): void {
+  deliverApplied(room, effects);
+  for (const { connection } of [...room.subscribers.values()]) {
+    const refusal = mayFollow(room, connection);
+    if (refusal === null) continue;
+    drop(room, connection, effects);
+    effects.push(connection, { op: 'unsubscribed', room: room.name, reason: refusal.code });
+  }
+}
+
+export function detachAll(room: RoomState, reason: ErrorCode, effects: RoomEffects): void {
+  deliverApplied(room, effects);
+  for (const { connection } of [...room.subscribers.values()]) {
+    drop(room, connection, effects);
+    effects.push(connection, { op: 'unsubscribed', room: room.name, reason });
+  }
+}
+
+/** The connection no longer follows; silent where it did not. */
+export function drop(room: RoomState, connection: Connection, effects: RoomEffects): void {
+  const subscriber = room.subscribers.get(connection.id);
+  if (subscriber === undefined) return;
+  room.subscribers.delete(connection.id);
+  room.formats[connection.format]--;
+  if (subscriber.state.is === 'live' && connection.open) effects.detach(room, connection);
+  left(room, connection, effects);
+}
+
+export function deliverApplied(room: RoomState, effects: RoomEffects): void {
+  if (room.undelivered.length === 0) return;
+  effects.deliver(room, room.undelivered);
+  room.undelivered = [];
+}
+
+function mayFollow(room: RoomState, connection: Connection): CodedError | null {
+  if (connection.service) return new CodedError('forbidden', 'an API key has no socket to follow a room with');
+  return authorize('subscribe', room.kind, room.relation(connection));
+}
+
+/**
+ * Whether everything after `position` can be had: calls `answer` with the gaps and with the position to replay from (null:
+ * from the head on). Judged by DESIGN 11.1: the position is at or below the head, and its entry is of its epoch or an earlier one.
+ */
+function locate(
+  room: RoomState,
+  connection: Connection,
+  position: Position | 'mark' | null,
+  effects: RoomEffects,
+  answer: (gaps: Gap[], from: number | null) => void,
+  failed: (error: CodedError) => void,
+): void {
+  if (position === null) return answer([], null);
+  if (position === 'mark') {
+    const member = room.members.get(connection.user);
+    return member === undefined ? answer([], null) : replayFrom(room, connection, member.received, answer);
+  }
+  // The current epoch is the latest, so no entry can be of a later one.
+  if (position.epoch === effects.epoch && position.seq <= room.headSeq) return replayFrom(room, connection, position.seq, answer);
+  effects.read(
+    { read: 'position', room: room.name, epoch: position.epoch, seq: position.seq },
+    ({ reason }) => {
+      if (reason === 'epoch' || position.seq > room.headSeq) answer([{ room: room.name, from: 1, to: room.headSeq, reason: 'epoch' }], null);
+      else replayFrom(room, connection, position.seq, answer);
+    },
+    failed,
+  );
+}
+
+function replayFrom(room: RoomState, connection: Connection, seq: number, answer: (gaps: Gap[], from: number) => void): void {
+  const { first, reason } = room.floor(connection);
+  if (seq + 1 >= first) answer([], seq);
+  else answer([{ room: room.name, from: seq + 1, to: first - 1, reason }], first - 1);
+}
+
+/** Makes the connection a subscriber, says so by `announce`, and starts its replay after `position` (null: it begins live). */
+function follow(room: RoomState, connection: Connection, presence: boolean, position: number | null, effects: RoomEffects, announce: () => void): void {
+  if (!connection.open) return; // a late answer of the store for a socket that is gone
+  if (room.subscribers.has(connection.id)) drop(room, connection, effects);
+  deliverApplied(room, effects);
+  const subscriber: Subscriber = { connection, presence, state: { is: 'behind', position: position ?? room.headSeq } };
+  room.subscribers.set(connection.id, subscriber);
+  room.formats[connection.format]++;
+  joined(room, connection, effects);
+  announce();
+  if (subscriber.state.is === 'behind' && subscriber.state.position >= room.headSeq) goLive(room, subscriber, effects);
+  else effects.feed(connection, () => turn(room, subscriber, effects));
+}
+
+function goLive(room: RoomState, subscriber: Subscriber, effects: RoomEffects): void {
+  deliverApplied(room, effects); // those who are live already get what was applied in this turn; it was replayed to this one
+  subscriber.state = { is: 'live' };
+  effects.attach(room, subscriber.connection, room.headSeq + 1, subscriber.presence);
+}
+
+/** One page for a subscriber that is behind: from the tail if it reaches back far enough, else from the store. */
+function turn(room: RoomState, subscriber: Subscriber, effects: RoomEffects): void {
+  const { connection, state } = subscriber;
+  if (room.subscribers.get(connection.id) !== subscriber || state.is === 'live') return effects.skip(connection);
+  if (state.position >= room.headSeq) {
+    goLive(room, subscriber, effects);
+    return effects.skip(connection);
+  }
+  const records = room.tail.from(state.position + 1, pageBytes);
+  if (records !== null) return sendPage(room, subscriber, records, effects);
+  effects.read(
+    { read: 'entries', room: room.name, from: state.position + 1, to: room.headSeq, limit: pageEntries, bytesMax: pageBytes, kind: null, descending: false },
+    ({ entries }) => sendPage(room, subscriber, entries, effects),
+    (error) => {
+      if (room.subscribers.get(connection.id) === subscriber) {
+        drop(room, connection, effects);
+        effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
+      }
+      effects.skip(connection);
+    },
+  );
+}
+
+function sendPage(room: RoomState, subscriber: Subscriber, records: readonly EntryRecord[], effects: RoomEffects): void {
+  const { connection, state } = subscriber;
+  if (room.subscribers.get(connection.id) !== subscriber || state.is === 'live') return effects.skip(connection);
+  const first = records[0];
+  // Trimmed or deleted while it was being fed: say so, and go on after the hole.
+  const to = (first?.seq ?? room.headSeq + 1) - 1;
+  if (to > state.position) effects.push(connection, { op: 'gap', room: room.name, gaps: [{ room: room.name, from: state.position + 1, to, reason: 'trimmed' }] });
+  state.position = records.at(-1)?.seq ?? room.headSeq;
+  if (records.length === 0) effects.skip(connection);
+  else effects.page(connection, records.map((stored) => ({ stored })));
+  if (state.position >= room.headSeq) goLive(room, subscriber, effects);
+  else effects.feed(connection, () => turn(room, subscriber, effects));
+}

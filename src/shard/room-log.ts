@@ -1,0 +1,197 @@
+/**
+ * The log of a room as its actor sees it: sends appends to the store, applies exactly head + 1 (DESIGN 11.3), and reads what
+ * it missed. Entitlement follows the log: a change of members or settings takes effect when its entry is applied.
+ */
+import { CodedError, type ErrorCode } from '../protocol/codes.ts';
+import type { Role, Settings } from '../protocol/commands.ts';
+import type { MemberBody } from '../protocol/pushes.ts';
+import type { Append, EntryRecord, MessageAppend, Outcome } from '../thread/messages.ts';
+import { autoCreates } from '../thread/messages.ts';
+import { detachAll, detachRevoked } from './room-following.ts';
+import type { RoomEffects, RoomState } from './room-state.ts';
+
+const attemptsMax = 5;
+const aheadMax = 10_000;
+const pageEntries = 500;
+const pageBytes = 512 * 1024;
+
+/** What a caller of `append` wants to happen; exactly one of the three is called, once. */
+export type Appending = {
+  /** Stored (or stored before: `duplicate`), applied or about to be. */
+  done(seq: number, duplicate: boolean): void;
+  refused(error: CodedError): void;
+  /** The room moved on since the command was authorized: look again and decide anew. */
+  again(): void;
+  attempts: number;
+};
+
+/** Sends one append on its way; `refused` with `busy` at once where the shard has too much waiting. */
+export function append(room: RoomState, operation: Append | MessageAppend, appending: Appending, effects: RoomEffects): void {
+  room.pending++;
+  const accepted = effects.commit(operation, (outcome, ts) => {
+    room.pending--;
+    settle(room, operation, outcome, ts, appending, effects);
+  });
+  if (accepted) return;
+  room.pending--;
+  appending.refused(new CodedError('busy'));
+}
+
+function settle(room: RoomState, operation: Append | MessageAppend, outcome: Outcome, ts: number, appending: Appending, effects: RoomEffects): void {
+  if (typeof outcome === 'number') {
+    arrived(room, recordOf(operation, outcome, ts), effects);
+    appending.done(outcome, false);
+    return;
+  }
+  switch (outcome.code) {
+    case 'ok':
+      arrived(room, recordOf(operation, outcome.seq, ts), effects);
+      appending.done(outcome.seq, false);
+      return;
+    case 'duplicate':
+      // Perhaps committed by a writer that died before it could say so: then the entry is still to be delivered.
+      if (outcome.seq > room.headSeq) catchUp(room, effects, () => {});
+      appending.done(outcome.seq, true);
+      return;
+    case 'stale':
+      if (++appending.attempts > attemptsMax) appending.refused(new CodedError('busy'));
+      else catchUp(room, effects, (error) => (error === null ? appending.again() : appending.refused(error)));
+      return;
+    case 'conflict':
+    case 'exists':
+    case 'not-found':
+    case 'room-full':
+    case 'inbox-full':
+      appending.refused(new CodedError(outcome.code satisfies ErrorCode));
+      return;
+    case 'storage':
+      appending.refused(new CodedError('storage'));
+      return;
+    case 'connected':
+    case 'rejected':
+    case 'done':
+      appending.refused(new CodedError('internal', `the store answered an append with ${outcome.code}`));
+      return;
+  }
+}
+
+function recordOf(operation: Append | MessageAppend, seq: number, ts: number): EntryRecord {
+  if (Array.isArray(operation)) {
+    const [room, , mid, from, thread, body] = operation;
+    return { room, seq, kind: 'message', mid, from, ts, thread, body };
+  }
+  const { room, kind, mid, from, thread, body } = operation;
+  return { room, seq, kind, mid, from, ts, thread, body };
+}
+
+/** A committed entry: applied if it is the next one, kept if it is early, ignored if it was applied before. */
+function arrived(room: RoomState, record: EntryRecord, effects: RoomEffects): void {
+  if (record.seq === room.headSeq + 1) {
+    apply(room, record, effects);
+    applyAhead(room, effects);
+  } else if (record.seq > room.headSeq) {
+    if (room.ahead.size < aheadMax) room.ahead.set(record.seq, record);
+    catchUp(room, effects, () => {});
+  }
+}
+
+function applyAhead(room: RoomState, effects: RoomEffects): void {
+  for (let next = room.ahead.get(room.headSeq + 1); next !== undefined; next = room.ahead.get(room.headSeq + 1)) {
+    room.ahead.delete(next.seq);
+    apply(room, next, effects);
+  }
+}
+
+/** Reads and applies everything above the head; `then` with null once the head is at least what the store had. */
+export function catchUp(room: RoomState, effects: RoomEffects, then: (error: CodedError | null) => void): void {
+  effects.read(
+    { read: 'entries', room: room.name, from: room.headSeq + 1, to: Number.MAX_SAFE_INTEGER, limit: pageEntries, bytesMax: pageBytes, kind: null, descending: false },
+    ({ entries, more }) => {
+      for (const record of entries) if (record.seq === room.headSeq + 1) apply(room, record, effects);
+      applyAhead(room, effects);
+      if (more && entries.length > 0) catchUp(room, effects, then);
+      else then(null);
+    },
+    then,
+  );
+}
+
+function apply(room: RoomState, record: EntryRecord, effects: RoomEffects): void {
+  change(room, record);
+  const revoking = record.kind === 'settings' || (record.kind === 'member' && !mayFollowAfter(room, record));
+  // Nothing at or above a revocation reaches the user whose right it ends: deliver what came before, detach him, then go on.
+  if (revoking) detachRevoked(room, effects);
+  room.headSeq = record.seq;
+  room.tail.push(record);
+  room.lastUsed = effects.tick;
+  if (room.subscribers.size > 0) {
+    room.undelivered.push(record);
+    effects.touched(room);
+  }
+  if (record.kind === 'deleted') detachAll(room, 'not-found', effects);
+}
+
+/** The state after `record`, delivery apart. */
+function change(room: RoomState, record: EntryRecord): void {
+  switch (record.kind) {
+    case 'message':
+      room.exists = true; // a first message brings a room into being
+      room.createdAt ??= record.ts;
+      return;
+    case 'created': {
+      const body = bodyOf<{ settings: Settings; owner: string | null }>(record);
+      room.exists = true;
+      room.createdAt = record.ts;
+      setSettings(room, body.settings);
+      room.members.clear();
+      if (body.owner !== null) room.members.set(body.owner, joinedAt(record, 'owner'));
+      return;
+    }
+    case 'settings':
+      room.authSeq = record.seq;
+      setSettings(room, { ...room.settings, ...bodyOf<Settings>(record) });
+      return;
+    case 'member': {
+      const { user, role, change } = bodyOf<MemberBody>(record);
+      if (change !== 'joined') room.authSeq = record.seq;
+      const member = room.members.get(user);
+      if (role === null) room.members.delete(user);
+      else if (member === undefined) room.members.set(user, joinedAt(record, role));
+      else member.role = role;
+      return;
+    }
+    case 'deleted':
+      room.authSeq = record.seq;
+      room.exists = false;
+      room.firstSeq = record.seq;
+      room.createdAt = null;
+      setSettings(room, {});
+      room.members.clear();
+      return;
+  }
+}
+
+function mayFollowAfter(room: RoomState, record: EntryRecord): boolean {
+  return room.relationOf(bodyOf<MemberBody>(record).user) !== 'stranger';
+}
+
+function setSettings(room: RoomState, settings: Settings): void {
+  room.settings = settings;
+  room.visibility = settings.visibility ?? 'public';
+}
+
+function joinedAt(record: EntryRecord, role: Role): { role: Role; sinceSeq: number; sinceTs: number; received: number; read: number } {
+  return { role, sinceSeq: record.seq, sinceTs: record.ts, received: 0, read: 0 };
+}
+
+/** The body of an entry that the hub itself wrote. */
+function bodyOf<T>(record: EntryRecord): T {
+  return JSON.parse(typeof record.body === 'string' ? record.body : '{}') as T;
+}
+
+/** The tuple's last number. */
+export function autoCreateCode(room: RoomState): MessageAppend[6] {
+  if (room.reserved === 'all') return 3;
+  if (room.reserved === 'dm') return 2;
+  return autoCreates.indexOf(room.limits.autoCreate ? 'public' : null) as MessageAppend[6];
+}

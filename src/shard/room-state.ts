@@ -1,0 +1,145 @@
+/**
+ * What the actor of a room knows: the log's head, the settings, the members, who follows it live, and what is on its way.
+ * The handlers in `room-*.ts` are steps on this state; nobody else holds one.
+ */
+import type { Role, Settings } from '../protocol/commands.ts';
+import { dmUsers } from '../protocol/names.ts';
+import type { RoomInfo } from '../protocol/pushes.ts';
+import type { FilledOptions } from '../options.ts';
+import type { ConnectionId, EntryRecord, Format, RoomKey, StoredRoom } from '../thread/messages.ts';
+import type { Connection, Effects } from './actor.ts';
+import { type Relation, type RoomKind, reservedKind } from './authorize.ts';
+import { Tail } from './tail.ts';
+
+export type RoomLimits = Pick<FilledOptions, 'roomMembersMax' | 'tailItemsMax' | 'tailBytesMax' | 'roomIdleMs' | 'audienceMax' | 'bodyBytesMax'> & {
+  /** Whether a first subscribe or publish makes a public room. */
+  autoCreate: boolean;
+};
+
+/** Effects that only rooms have. */
+export interface RoomEffects extends Effects {
+  /** Entries for every live subscriber: each format's frames are built once. */
+  deliver(room: RoomState, records: readonly EntryRecord[]): void;
+  /** An ephemeral for every live subscriber, `except` this one. */
+  shed(room: RoomState, from: string | null, value: unknown, except: Connection | null): void;
+  attach(room: RoomState, to: Connection, fromSeq: number, presence: boolean): void;
+  detach(room: RoomState, to: Connection): void;
+  /** An `ok` with these fields and `entries`. */
+  replyEntries(to: Connection, id: number | undefined, fields: object, entries: readonly EntryRecord[]): void;
+  /** The room has something to flush at the end of this turn. */
+  touched(room: RoomState): void;
+  /** A fresh UUIDv7 for an entry whose sender gave none. */
+  mid(): string;
+  readonly epoch: string;
+}
+
+export type MemberState = { role: Role; sinceSeq: number; sinceTs: number; received: number; read: number };
+export type Subscriber = {
+  readonly connection: Connection;
+  presence: boolean;
+  /** `live`: the gateway's slot has it. `behind`: it has everything through `position` and is fed pages from there. */
+  state: { is: 'live' } | { is: 'behind'; position: number };
+};
+
+export class RoomState {
+  readonly name: string;
+  readonly key: RoomKey;
+  readonly limits: RoomLimits;
+  readonly reserved: 'dm' | 'all' | null;
+  readonly tail: Tail;
+  readonly members = new Map<string, MemberState>();
+  readonly subscribers = new Map<ConnectionId, Subscriber>();
+  /** Subscribers by encoding, so that only frames somebody reads are built. */
+  readonly formats: Record<Format, number> = { json: 0, msgpack: 0 };
+  /** Users following live, with their connections; what changed since the last audience push. */
+  readonly audience = new Map<string, number>();
+  readonly joined = new Set<string>();
+  readonly left = new Set<string>();
+  /** Listeners were last told only a number. */
+  audienceLarge = false;
+
+  exists = false;
+  visibility: 'public' | 'private' = 'public';
+  settings: Settings = {};
+  createdAt: number | null = null;
+  headSeq = 0;
+  firstSeq = 1;
+  authSeq = 0;
+  /** Applied, not yet handed to the gateway. */
+  undelivered: EntryRecord[] = [];
+  /** Committed entries above head + 1 that wait for the ones in between. */
+  readonly ahead = new Map<number, EntryRecord>();
+  /** Appends sent to the store and not settled. */
+  pending = 0;
+  /** Monotonic ms. */
+  lastUsed = 0;
+
+  constructor(name: string, key: RoomKey, limits: RoomLimits) {
+    this.name = name;
+    this.key = key;
+    this.limits = limits;
+    this.reserved = reservedKind(name);
+    this.tail = new Tail(limits.tailItemsMax, limits.tailBytesMax);
+  }
+
+  load(stored: StoredRoom): void {
+    this.exists = stored.exists;
+    this.visibility = stored.visibility;
+    this.settings = stored.settings;
+    this.createdAt = stored.createdAt;
+    this.headSeq = stored.headSeq;
+    this.firstSeq = stored.firstSeq;
+    this.authSeq = stored.authSeq;
+    this.members.clear();
+    for (const { user, ...member } of stored.members) this.members.set(user, member);
+    this.tail.clear();
+  }
+
+  get kind(): RoomKind {
+    if (this.reserved !== null) return this.reserved;
+    if (this.exists) return this.visibility;
+    return this.limits.autoCreate ? 'open' : 'absent';
+  }
+
+  relation(connection: Connection): Relation {
+    if (connection.service) return 'service';
+    if (this.reserved === 'all') return connection.scopes.includes('broadcast') ? 'broadcaster' : 'stranger';
+    return this.relationOf(connection.user);
+  }
+
+  relationOf(user: string): Relation {
+    if (this.reserved === 'dm') return dmUsers(this.name)?.includes(user) ? 'member' : 'stranger';
+    return this.members.get(user)?.role ?? 'stranger';
+  }
+
+  get membersMax(): number {
+    return this.settings.membersMax ?? this.limits.roomMembersMax;
+  }
+
+  get history(): 'all' | 'sinceJoin' {
+    return this.settings.history ?? (this.visibility === 'private' && this.reserved === null ? 'sinceJoin' : 'all');
+  }
+
+  /** The lowest seq `connection` may read: the trimmed prefix is gone, and what was before his time may not be his. */
+  floor(connection: Connection): { first: number; reason: 'trimmed' | 'forbidden' } {
+    const since = this.history === 'sinceJoin' && !connection.service ? (this.members.get(connection.user)?.sinceSeq ?? 0) : 0;
+    return since > this.firstSeq ? { first: since, reason: 'forbidden' } : { first: this.firstSeq, reason: 'trimmed' };
+  }
+
+  info(connection: Connection, epoch: string): RoomInfo {
+    return {
+      room: this.name,
+      visibility: this.visibility,
+      listed: this.settings.listed ?? this.visibility === 'public',
+      title: this.settings.title ?? null,
+      membersMax: this.membersMax,
+      history: this.history,
+      createdAt: this.createdAt,
+      members: this.members.size,
+      subscribers: this.subscribers.size,
+      role: this.members.get(connection.user)?.role ?? null,
+      position: { epoch, seq: this.headSeq },
+      firstSeq: this.firstSeq,
+    };
+  }
+}

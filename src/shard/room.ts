@@ -1,0 +1,186 @@
+/**
+ * The actor of one room: loads it, keeps its mailbox in order, and hands each command to its handler. Commands wait in the
+ * mailbox while the room loads and while a change of members or settings is on its way; joins do not wait for joins.
+ */
+import { CodedError } from '../protocol/codes.ts';
+import type { Command, Position } from '../protocol/commands.ts';
+import type { Connection } from './actor.ts';
+import { tellAudience } from './room-audience.ts';
+import { deliverApplied, drop, fellBehind, refollow, resume, subscribe, unsubscribe } from './room-following.ts';
+import { changeRoom } from './room-members.ts';
+import { publish } from './room-messages.ts';
+import { askRoom } from './room-reading.ts';
+import type { RoomEffects, RoomState } from './room-state.ts';
+
+const mailboxMax = 20_000;
+
+export type RoomCommand = Command<
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'publish'
+  | 'direct'
+  | 'history'
+  | 'mark'
+  | 'delivery'
+  | 'create'
+  | 'update'
+  | 'delete'
+  | 'join'
+  | 'leave'
+  | 'setMember'
+  | 'removeMember'
+  | 'info'
+  | 'members'
+>;
+/** One thing in the mailbox: `run` does it, `fail` answers where the room cannot be had. */
+type Letter = { join: boolean; run(): void; fail(error: CodedError): void };
+
+export class RoomActor {
+  readonly state: RoomState;
+  #phase: 'absent' | 'loading' | 'ready' = 'absent';
+  #mailbox: Letter[] = [];
+  /** Letters before this one are done; the list is emptied when all are. */
+  #next = 0;
+  /** Changes on their way; while all of them are joins, further joins may go. */
+  #changing = 0;
+  #joinsOnly = true;
+
+  constructor(state: RoomState) {
+    this.state = state;
+  }
+
+  command(connection: Connection, command: RoomCommand, effects: RoomEffects): void {
+    this.#deliver(
+      {
+        join: command.op === 'join',
+        run: () => this.#answer(connection, command, effects),
+        fail: (error) => effects.refuse(connection, command.id, command.op, error),
+      },
+      effects,
+    );
+  }
+
+  resume(connection: Connection, id: number | undefined, position: Position, effects: RoomEffects, done: () => void): void {
+    const fail = (error: CodedError) => {
+      effects.push(connection, { op: 'unsubscribed', room: this.state.name, reason: error.code });
+      done();
+    };
+    this.#deliver({ join: false, run: () => resume(this.state, connection, id, position, effects, done), fail }, effects);
+  }
+
+  follow(connection: Connection, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
+    const fail = (error: CodedError) => effects.push(connection, { op: 'unsubscribed', room: this.state.name, reason: error.code });
+    this.#deliver({ join: false, run: () => refollow(this.state, connection, position, presence, effects), fail }, effects);
+  }
+
+  behind(connection: Connection, lastSeq: number, effects: RoomEffects): void {
+    fellBehind(this.state, connection, lastSeq, effects);
+  }
+
+  closed(connection: Connection, effects: RoomEffects): void {
+    drop(this.state, connection, effects);
+    this.state.lastUsed = effects.tick;
+  }
+
+  /** End of a turn: what was applied goes out, and who came and went is told. */
+  flush(effects: RoomEffects): void {
+    deliverApplied(this.state, effects);
+    tellAudience(this.state, false, effects);
+  }
+
+  /** About once a second. True: nothing keeps this actor; it may be forgotten. */
+  tick(effects: RoomEffects): boolean {
+    tellAudience(this.state, true, effects);
+    const { subscribers, pending, lastUsed, limits } = this.state;
+    return subscribers.size === 0 && pending === 0 && this.#waiting === 0 && this.#phase !== 'loading' && effects.tick - lastUsed > limits.roomIdleMs;
+  }
+
+  #deliver(letter: Letter, effects: RoomEffects): void {
+    this.state.lastUsed = effects.tick;
+    if (this.#phase === 'ready' && this.#waiting === 0 && this.#open(letter)) return letter.run();
+    if (this.#waiting >= mailboxMax) return letter.fail(new CodedError('busy'));
+    this.#mailbox.push(letter);
+    if (this.#phase === 'absent') this.#load(effects);
+  }
+
+  get #waiting(): number {
+    return this.#mailbox.length - this.#next;
+  }
+
+  #open(letter: Letter): boolean {
+    return this.#changing === 0 || (this.#joinsOnly && letter.join);
+  }
+
+  #load(effects: RoomEffects): void {
+    this.#phase = 'loading';
+    effects.read(
+      { read: 'room', room: this.state.name },
+      (stored) => {
+        this.state.load(stored);
+        this.#phase = 'ready';
+        this.#drain();
+      },
+      (error) => {
+        this.#phase = 'absent';
+        const failed = this.#mailbox;
+        this.#mailbox = [];
+        this.#next = 0;
+        for (const letter of failed) letter.fail(error);
+      },
+    );
+  }
+
+  // A letter may end at once and drain again: each is taken off before it runs.
+  #drain(): void {
+    while (this.#waiting > 0 && this.#open(this.#mailbox[this.#next] as Letter)) (this.#mailbox[this.#next++] as Letter).run();
+    if (this.#waiting === 0 || this.#next > 1_000) {
+      this.#mailbox = this.#mailbox.slice(this.#next);
+      this.#next = 0;
+    }
+  }
+
+  #answer(connection: Connection, command: RoomCommand, effects: RoomEffects): void {
+    try {
+      this.#step(connection, command, effects);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      effects.refuse(connection, command.id, command.op, error);
+    }
+  }
+
+  #step(connection: Connection, command: RoomCommand, effects: RoomEffects): void {
+    const { state } = this;
+    switch (command.op) {
+      case 'publish':
+      case 'direct':
+        return publish(state, connection, command, effects);
+      case 'subscribe':
+        return subscribe(state, connection, command, effects);
+      case 'unsubscribe':
+        return unsubscribe(state, connection, command, effects);
+      case 'history':
+      case 'info':
+      case 'members':
+      case 'delivery':
+      case 'mark':
+        return askRoom(state, connection, command, effects);
+      case 'create':
+      case 'update':
+      case 'delete':
+      case 'join':
+      case 'leave':
+      case 'setMember':
+      case 'removeMember': {
+        this.#joinsOnly = command.op === 'join' && (this.#changing === 0 || this.#joinsOnly);
+        this.#changing++;
+        let done = false;
+        return changeRoom(state, connection, command, effects, () => {
+          if (done) return;
+          done = true;
+          this.#changing--;
+          this.#drain();
+        });
+      }
+    }
+  }
+}

@@ -1,0 +1,110 @@
+/** The active rooms of a shard: makes their actors on first use, puts idle ones away, and knows which have something to flush. */
+import type { FilledOptions } from '../options.ts';
+import type { Command, Position } from '../protocol/commands.ts';
+import { dmName } from '../protocol/names.ts';
+import type { ConnectionId, RoomKey } from '../thread/messages.ts';
+import type { Connection } from './actor.ts';
+import { RoomActor, type RoomCommand } from './room.ts';
+import { type RoomEffects, type RoomLimits, RoomState } from './room-state.ts';
+
+export class Rooms {
+  readonly #limits: RoomLimits;
+  readonly #byName = new Map<string, RoomActor>();
+  readonly #byKey = new Map<RoomKey, RoomActor>();
+  /** Rooms each connection may be following, so that its end costs no search. */
+  readonly #followed = new Map<ConnectionId, Set<RoomActor>>();
+  /** Keys whose names the gateway knows. */
+  readonly #introduced = new Set<RoomKey>();
+  readonly #touched = new Set<RoomKey>();
+  #keys = 0;
+
+  constructor(options: FilledOptions) {
+    this.#limits = { ...options, autoCreate: options.autoCreate === 'on' || (options.autoCreate === 'dev' && options.dev) };
+  }
+
+  command(connection: Connection, command: RoomCommand, effects: RoomEffects): void {
+    const room = this.#room(command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room);
+    if (command.op === 'subscribe') this.#note(connection, room);
+    else if (command.op === 'unsubscribe') this.#followed.get(connection.id)?.delete(room);
+    room.command(connection, command, effects);
+  }
+
+  /** The rooms of a `resume` that live here; the gateway gets its part when the last of them is answered. */
+  resume(connection: Connection, command: Command<'resume'>, effects: RoomEffects): void {
+    const rooms = Object.entries(command.rooms);
+    let left = rooms.length;
+    const part = () => effects.part(connection, command.id, { rooms: rooms.map(([room]) => room) });
+    if (left === 0) return part();
+    for (const [name, seq] of rooms) {
+      const room = this.#room(name);
+      this.#note(connection, room);
+      room.resume(connection, command.id, { epoch: command.epoch, seq }, effects, () => {
+        if (--left === 0) part();
+      });
+    }
+  }
+
+  follow(connection: Connection, name: string, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
+    const room = this.#room(name);
+    this.#note(connection, room);
+    room.follow(connection, position, presence, effects);
+  }
+
+  behind(connection: Connection, key: RoomKey, lastSeq: number, effects: RoomEffects): void {
+    this.#byKey.get(key)?.behind(connection, lastSeq, effects);
+  }
+
+  closed(connection: Connection, effects: RoomEffects): void {
+    for (const room of this.#followed.get(connection.id) ?? []) room.closed(connection, effects);
+    this.#followed.delete(connection.id);
+  }
+
+  touched(key: RoomKey): void {
+    this.#touched.add(key);
+  }
+
+  /** Tells the gateway the room's name before its key is used. */
+  introduce(key: RoomKey, effects: RoomEffects): void {
+    const room = this.#byKey.get(key);
+    if (room === undefined || this.#introduced.has(key)) return;
+    this.#introduced.add(key);
+    effects.tell({ t: 'room', roomKey: key, room: room.state.name });
+  }
+
+  flush(effects: RoomEffects): void {
+    for (const key of this.#touched) this.#byKey.get(key)?.flush(effects);
+    this.#touched.clear();
+  }
+
+  tick(effects: RoomEffects): void {
+    for (const [name, room] of this.#byName) {
+      if (!room.tick(effects)) continue;
+      const { key } = room.state;
+      this.#byName.delete(name);
+      this.#byKey.delete(key);
+      if (this.#introduced.delete(key)) effects.tell({ t: 'forget', roomKey: key });
+    }
+  }
+
+  stats(): Record<string, number> {
+    let tailBytes = 0;
+    for (const room of this.#byName.values()) tailBytes += room.state.tail.bytes;
+    return { rooms: this.#byName.size, tailBytes };
+  }
+
+  #note(connection: Connection, room: RoomActor): void {
+    let rooms = this.#followed.get(connection.id);
+    if (rooms === undefined) this.#followed.set(connection.id, (rooms = new Set()));
+    rooms.add(room);
+  }
+
+  #room(name: string): RoomActor {
+    let actor = this.#byName.get(name);
+    if (actor === undefined) {
+      actor = new RoomActor(new RoomState(name, ++this.#keys, this.#limits));
+      this.#byName.set(name, actor);
+      this.#byKey.set(actor.state.key, actor);
+    }
+    return actor;
+  }
+}
