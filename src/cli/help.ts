@@ -1,0 +1,24 @@
+/**
+ * `hubbub --help`, made from the option table so that it cannot fall behind it.
+ */
+import { columns } from './config.ts';
+import { kebab, optionRows, showValue } from './format.ts';
+
+const commands = `hubbub: a self-hosted WebSocket communication hub
+
+  hubbub serve [options]                 run a hub
+  hubbub config [options]                print every option, the value in force and where it came from
+  hubbub token --user alice --ttl 1h     print a token for a user, signed with the first of --jwt-secrets
+               [--scope broadcast]       (--scope may be repeated)
+  hubbub --help, hubbub --version
+
+Each option is a flag (--outbox-bytes-max 1MiB), a variable (HUBBUB_OUTBOX_BYTES_MAX=1MiB) and a key of the JSON file that
+--config or HUBBUB_CONFIG names ("outboxBytesMax": "1MiB"); the flag wins, then the variable, then the file. Durations are
+250ms, 10s, 5m, 1h, 30d; sizes 512, 64KiB, 1MiB; "off" is 0. Lists are separated by commas or given repeatedly; secrets may
+be @FILE with one entry a line.
+
+`;
+
+export function helpText(): string {
+  return commands + columns(optionRows.map(([name, row]) => [`  --${kebab(name)}`, showValue(name, row, row.value), row.help]));
+}

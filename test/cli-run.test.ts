@@ -1,0 +1,119 @@
+import { EventEmitter } from 'node:events';
+import { describe, expect, it } from 'vitest';
+import { createLog } from '../src/cli/log.ts';
+import { run } from '../src/cli/run.ts';
+import type { StartHub } from '../src/cli/serve.ts';
+import type { MintToken } from '../src/cli/token.ts';
+import { fillOptions, OptionError } from '../src/options.ts';
+
+async function command(argv: string[], over: { environment?: Record<string, string>; startHub?: StartHub; mintToken?: MintToken } = {}) {
+  let out = '';
+  let problem = '';
+  const code = await run(argv, {
+    environment: over.environment ?? {},
+    readFile: () => '',
+    out: (text) => {
+      out += text;
+    },
+    problem: (text) => {
+      problem += text;
+    },
+    events: new EventEmitter(),
+    version: () => '1.2.3',
+    loadHub: async () => ({ startHub: over.startHub ?? (() => Promise.reject(new Error('not here'))) }),
+    loadAuthenticate: async () => ({ mintToken: over.mintToken ?? (async (_, claims) => JSON.stringify(claims)) }),
+  });
+  return { code, out, problem };
+}
+
+describe('hubbub', () => {
+  it('--version and --help answer on stdout with 0', async () => {
+    expect(await command(['--version'])).toEqual({ code: 0, out: '1.2.3\n', problem: '' });
+    const help = await command(['--help']);
+    expect(help.code).toBe(0);
+    for (const name of Object.keys(fillOptions({}))) expect(help.out).toContain(`--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)} `);
+  });
+
+  it('a usage error is one line on stderr and exit 2', async () => {
+    for (const argv of [['serve', '--prot=1'], ['serve', '--port=x'], ['serve'], ['serve', '--dev', '--host=0.0.0.0'], ['token'], ['nonsense'], []]) {
+      const { code, out, problem } = await command(argv);
+      expect([argv, code, out]).toEqual([argv, 2, '']);
+      expect(problem).toMatch(/^hubbub: [^\n]+\n$/);
+    }
+  });
+
+  it('config prints to stdout, warnings to stderr', async () => {
+    const { code, out, problem } = await command(['config', '--port', '9'], { environment: { HUBBUB_PROT: '1' } });
+    expect(code).toBe(0);
+    expect(out).toMatch(/^--port +9 +flag --port/m);
+    expect(problem).toContain('HUBBUB_PROT');
+  });
+
+  it('token prints what the gateway signs, an hour unless told otherwise', async () => {
+    const secret = '--jwt-secrets=k1:0123456789abcdef0123456789abcdef';
+    expect((await command(['token', secret, '--user', 'alice'])).out).toBe('{"user":"alice","ttlMs":3600000,"scopes":[]}\n');
+    const full = await command(['token', secret, '--user', 'alice', '--ttl', '2d', '--scope', 'broadcast', '--scope', 'a,b']);
+    expect(full.out).toBe('{"user":"alice","ttlMs":172800000,"scopes":["broadcast","a","b"]}\n');
+    for (const flags of [
+      ['--ttl', '1h'],
+      ['--user', 'alice', '--ttl', 'soon'],
+      ['--user', 'alice', '--ttl', '0s'],
+    ])
+      expect((await command(['token', secret, ...flags])).code).toBe(2);
+  });
+
+  it('an option that a part refuses later still says where it came from', async () => {
+    const startHub: StartHub = () => Promise.reject(new OptionError('jwtSecrets', 'each needs at least 32 bytes'));
+    const { code, problem } = await command(['serve', '--jwt-secrets=k1:short', '--origins=https://a'], { startHub });
+    expect(code).toBe(2);
+    expect(problem).toBe('hubbub: option jwtSecrets: each needs at least 32 bytes (from flag --jwt-secrets)\n');
+  });
+
+  it('outside development the log is JSON lines on stdout', async () => {
+    const startHub: StartHub = (_, { log }) => {
+      log('warn', 'hello', { room: 'general' });
+      return Promise.reject(Object.assign(new Error('x'), { code: 'EADDRINUSE', port: 8080 }));
+    };
+    const { code, out, problem } = await command(['serve', '--jwt-secrets=x', '--origins=https://a'], { startHub });
+    expect(code).toBe(1);
+    expect(problem).toMatch(/^hubbub: port 8080 is in use[^\n]*\n$/);
+    const lines = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines[0]).toMatchObject({ level: 'warn', msg: 'hello', room: 'general' });
+    expect(lines).toHaveLength(1);
+  });
+});
+
+describe('the log', () => {
+  function lines(plain: boolean, level: 'info' | 'error' | 'silent' = 'info') {
+    const written: string[] = [];
+    return { written, log: createLog({ level, plain, write: (line) => written.push(line) }) };
+  }
+
+  it.each([true, false])('blanks credentials at any of three levels (plain: %s)', (plain) => {
+    const { written, log } = lines(plain);
+    log('info', 'hello', { token: 'canary', headers: { authorization: 'Bearer canary', cookie: 'canary' }, a: { b: { secret: 'canary' } }, room: 'general' });
+    expect(written.join('')).not.toContain('canary');
+    expect(written.join('')).toContain('general');
+  });
+
+  it('plain lines are for people: time, level unless info, message, fields', () => {
+    const { written, log } = lines(true);
+    log('info', 'started', { room: 'general', n: 2 });
+    log('error', 'failed', { error: new Error('why') });
+    expect(written[0]).toMatch(/^\d\d:\d\d:\d\d\.\d{3} started room=general n=2\n$/);
+    expect(written[1]).toMatch(/^\d\d:\d\d:\d\d\.\d{3} error: failed\n {2}Error: why\n/);
+  });
+
+  it('lines below the level are not written', () => {
+    const error = lines(false, 'error');
+    error.log('warn', 'a');
+    error.log('error', 'b');
+    expect(error.written).toHaveLength(1);
+    const silent = lines(false, 'silent');
+    silent.log('error', 'c');
+    expect(silent.written).toHaveLength(0);
+  });
+});
