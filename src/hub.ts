@@ -1,0 +1,220 @@
+/**
+ * The composition root: starts the threads, links them, and puts the gateway and HTTP in front. The only file that knows
+ * all parts; the parts know each other through `thread/messages.ts`. Nothing here is kept outside of one hub, so two of them
+ * live in one process.
+ */
+import { mkdir } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { resolve as resolvePath } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { MessageChannel } from 'node:worker_threads';
+// Loaded here too: an addon that only a worker has loaded can take the process down when that worker ends.
+import Database from 'better-sqlite3';
+import { v7 } from 'uuid';
+import { createAuthenticator } from './gateway/authenticate.ts';
+import { createGateway, type Gateway } from './gateway/gateway.ts';
+import { createHttp } from './http/http.ts';
+import { type FilledOptions, fillOptions, type HubOptions } from './options.ts';
+import type { StoreOptions } from './persistence/store.ts';
+import type { Clock } from './thread/clock.ts';
+import { systemClock } from './thread/clock.ts';
+import type { Log } from './thread/log.ts';
+import { supervisorBeatMs, Thread, type ThreadSpec } from './thread/supervisor.ts';
+
+export type HubStats = Record<string, Record<string, number>>;
+
+export type Hub = {
+  readonly port: number;
+  readonly opsPort: number | null;
+  readonly about: { readonly shards: number; readonly sqlite: string };
+  /** Settles once: with an Error when the hub ended by itself, with null after `close`. */
+  readonly closed: Promise<Error | null>;
+  stats(): HubStats;
+  /** Drains within `drainMs`: no new connections, clients told, commits finished, everything released. */
+  close(): Promise<void>;
+};
+
+const maintainMs = 5_000;
+const heapMb = { shard: 2_048, persistence: 1_024, reader: 512 } as const;
+
+export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Log }): Promise<Hub> {
+  const options = fillOptions(given);
+  const { clock = systemClock, log } = deps;
+  const sqlite = sqliteVersion();
+  const data = resolvePath(options.data);
+  await mkdir(data, { recursive: true });
+  const shards = options.shards > 0 ? options.shards : Math.max(1, availableParallelism() - 1);
+
+  let settleClosed: (error: Error | null) => void = () => {};
+  const closed = new Promise<Error | null>((resolve) => {
+    settleClosed = resolve;
+  });
+  const threads = new Threads({ ...options, data }, shards, { clock, log, gaveUp: (error) => settleClosed(error) });
+  const undo: (() => Promise<unknown>)[] = [];
+  try {
+    const authenticate = await createAuthenticator(options, clock, log);
+    const gateway = createGateway({ options, clock, log, authenticate, shards });
+    undo.push(() => gateway.drain(0));
+    const stats = (): HubStats => ({ gateway: { ...gateway.stats() }, ...threads.stats() });
+    const { public: app, ops } = await createHttp({
+      options,
+      clock,
+      log,
+      pageDir: fileURLToPath(new URL('./page', import.meta.url)),
+      hub: {
+        command: (principal, command) => gateway.command(principal, command),
+        connectionsOf: (user) => gateway.connectionsOf(user),
+        disconnect: (user, connection) => gateway.disconnect(user, connection),
+        stats,
+        ready: () => threads.ready(),
+      },
+    });
+    undo.push(() => app.close());
+    if (ops !== app) undo.push(() => ops.close());
+    app.server.on('upgrade', (request, socket, head) => gateway.upgrade(request, socket, head));
+    undo.push(() => threads.stop(options.drainMs));
+    await threads.start(gateway);
+    await app.listen({ host: options.host, port: options.port, backlog: 4_096 });
+    if (ops !== app) await ops.listen({ host: options.opsHost, port: options.opsPort });
+
+    let closing: Promise<void> | null = null;
+    const close = async (): Promise<void> => {
+      await gateway.drain(options.drainMs);
+      await app.close();
+      if (ops !== app) await ops.close();
+      await threads.stop(options.drainMs);
+      settleClosed(null);
+    };
+    return {
+      port: portOf(app.server.address()),
+      opsPort: ops === app ? null : portOf(ops.server.address()),
+      about: { shards, sqlite },
+      closed,
+      stats,
+      close: () => (closing ??= close()),
+    };
+  } catch (error) {
+    for (const step of undo.reverse()) await step().catch((failure: unknown) => log('warn', 'could not undo a failed start', { error: String(failure) }));
+    throw error;
+  }
+}
+
+/** The worker threads of one hub and the links between them. */
+class Threads {
+  readonly #persistence: Thread;
+  readonly #readers: Thread[];
+  readonly #shards: Thread[];
+  #gateway: Gateway | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #failed: Error | null = null;
+
+  constructor(options: FilledOptions, shards: number, deps: { clock: Clock; log: Log; gaveUp(error: Error): void }) {
+    const watched = {
+      ...deps,
+      gaveUp: (error: Error) => {
+        this.#failed = error;
+        deps.gaveUp(error);
+      },
+    };
+    const store: StoreOptions = { ...options, node: v7() };
+    const module = (path: string) => new URL(path, import.meta.url).href;
+    const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & { died?(): void }) =>
+      new Thread({ role, index, heapMb: heapMb[role], died: () => {}, ...rest }, watched);
+    const persistenceTask = { options: store, shards, maintainMs };
+    this.#persistence = spec('persistence', 0, {
+      filename: module('./persistence/entry.js'),
+      name: 'runPersistence',
+      task: persistenceTask,
+      started: (thread) => this.#eachReady(this.#shards, (shard) => link(shard, thread)),
+    });
+    this.#readers = Array.from({ length: options.readers }, (_, index) =>
+      spec('reader', index, {
+        filename: module('./persistence/entry.js'),
+        name: 'runReader',
+        task: persistenceTask,
+        started: (thread) => this.#eachReady(this.#shards, (shard) => link(shard, thread)),
+      }),
+    );
+    this.#shards = Array.from({ length: shards }, (_, index) =>
+      spec('shard', index, {
+        filename: module('./shard/entry.js'),
+        name: 'runShard',
+        task: { options, shards },
+        started: (thread) => this.#linkShard(thread),
+        died: () => this.#gateway?.detachShard(index),
+      }),
+    );
+    let last = deps.clock.tick();
+    this.#timer = setInterval(() => {
+      const now = deps.clock.tick();
+      const late = now - last > 2 * supervisorBeatMs;
+      last = now;
+      for (const thread of this.#all()) thread.beat(late);
+    }, supervisorBeatMs);
+  }
+
+  /** Persistence first: it creates what the others open. */
+  async start(gateway: Gateway): Promise<void> {
+    this.#gateway = gateway;
+    await this.#persistence.start();
+    await Promise.all(this.#readers.map((reader) => reader.start()));
+    await Promise.all(this.#shards.map((shard) => shard.start()));
+  }
+
+  /** Shards first: what they have under way still reaches the store. */
+  async stop(graceMs: number): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    await Promise.all(this.#shards.map((shard) => shard.stop(graceMs)));
+    await this.#persistence.stop(graceMs);
+    await Promise.all(this.#readers.map((reader) => reader.stop(graceMs)));
+  }
+
+  ready(): { ready: boolean; reasons: string[] } {
+    const reasons = this.#all()
+      .filter((thread) => !thread.ready)
+      .map((thread) => `${thread.spec.role} ${thread.spec.index} is not running`);
+    if (this.#failed !== null) reasons.push(this.#failed.message);
+    return { ready: reasons.length === 0, reasons };
+  }
+
+  stats(): HubStats {
+    const stats: HubStats = {};
+    for (const thread of this.#all()) {
+      stats[thread.spec.role === 'persistence' ? 'persistence' : `${thread.spec.role}${thread.spec.index}`] = { ...thread.stats, restarts: thread.restarts };
+    }
+    return stats;
+  }
+
+  #linkShard(shard: Thread): void {
+    const { port1, port2 } = new MessageChannel();
+    this.#gateway?.attachShard(shard.spec.index, port1);
+    shard.connect('gateway', 0, 0, port2);
+    this.#eachReady(this.#readers, (reader) => link(shard, reader));
+    this.#eachReady([this.#persistence], (persistence) => link(shard, persistence));
+  }
+
+  #eachReady(threads: readonly Thread[], use: (thread: Thread) => void): void {
+    for (const thread of threads) if (thread.ready) use(thread);
+  }
+
+  #all(): Thread[] {
+    return [this.#persistence, ...this.#readers, ...this.#shards];
+  }
+}
+
+function link(a: Thread, b: Thread): void {
+  const { port1, port2 } = new MessageChannel();
+  a.connect(b.spec.role, b.spec.index, b.incarnation, port1);
+  b.connect(a.spec.role, a.spec.index, a.incarnation, port2);
+}
+
+function sqliteVersion(): string {
+  const memory = new Database(':memory:');
+  const version = memory.prepare('select sqlite_version()').pluck().get() as string;
+  memory.close();
+  return version;
+}
+
+function portOf(address: ReturnType<import('node:net').Server['address']>): number {
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}

@@ -1,0 +1,124 @@
+import { MessageChannel } from 'node:worker_threads';
+import { afterEach, describe, expect, it } from 'vitest';
+import { Arena } from '../src/thread/arena.ts';
+import { Link, type LinkLimits } from '../src/thread/link.ts';
+
+type Message = { n: number };
+type Got = { list: (number | Message)[]; arena: Buffer };
+
+const open: Link<Message, Message>[] = [];
+afterEach(() => {
+  for (const link of open.splice(0)) link.close();
+});
+
+function pair(limits?: LinkLimits): { a: Link<Message, Message>; b: Link<Message, Message>; got: Got[]; next(): Promise<void> } {
+  const { port1, port2 } = new MessageChannel();
+  const got: Got[] = [];
+  let wake: () => void = () => {};
+  const a = new Link<Message, Message>(port1, { batch: () => {} }, limits);
+  const b = new Link<Message, Message>(port2, {
+    batch: (list, arena) => {
+      got.push({ list, arena });
+      wake();
+    },
+  });
+  open.push(a, b);
+  return { a, b, got, next: () => new Promise((resolve) => (wake = resolve)) };
+}
+
+describe('Link', () => {
+  it('what is pushed in one turn travels as one batch, in order, frames with their bytes', async () => {
+    const { a, got, next } = pair();
+    const arrived = next();
+    a.push({ n: 1 });
+    a.frame(7, Buffer.from('hello'));
+    a.push({ n: 2 });
+    a.frame(8, Buffer.from('you'));
+    await arrived;
+    expect(got).toHaveLength(1);
+    const { list, arena } = got[0] as Got;
+    expect(list).toEqual([{ n: 1 }, 7, 0, 5, { n: 2 }, 8, 5, 3]);
+    expect(arena.subarray(0, 8).toString()).toBe('helloyou');
+  });
+
+  it('without credit nothing travels: it collects, and goes as one batch with the credit', async () => {
+    const { a, b, got, next } = pair({ creditBatches: 1, itemsMax: 100, bytesMax: 1_000_000 });
+    b.hold();
+    const first = next();
+    a.push({ n: 1 });
+    await first;
+    for (let n = 2; n <= 10; n++) {
+      a.push({ n });
+      a.flush();
+    }
+    expect(a.items).toBe(9);
+    const second = next();
+    b.release();
+    await second;
+    expect(got.map(({ list }) => list.length)).toEqual([1, 9]);
+    expect(a.items).toBe(0);
+  });
+
+  it('says that it is full at its bounds in items and in bytes', () => {
+    const { a, b } = pair({ creditBatches: 1, itemsMax: 3, bytesMax: 100 });
+    b.hold();
+    for (let n = 0; n < 3; n++) a.push({ n });
+    expect(a.full).toBe(true);
+    const other = pair({ creditBatches: 1, itemsMax: 1_000, bytesMax: 100 });
+    other.a.frame(1, Buffer.alloc(99));
+    expect(other.a.full).toBe(false);
+    other.a.frame(1, Buffer.alloc(1));
+    expect(other.a.full).toBe(true);
+  });
+
+  it('an end whose own batch is full keeps the credit of its peer', async () => {
+    const { port1, port2 } = new MessageChannel();
+    let replies = 0;
+    const a = new Link<Message, Message>(port1, { batch: (list) => (replies += list.length) }, { creditBatches: 1, itemsMax: 1_000, bytesMax: 1_000_000 });
+    // b answers everything with three, may have one batch under way, and is full at three.
+    const b: Link<Message, Message> = new Link(
+      port2,
+      {
+        batch: (list) => {
+          for (let i = 0; i < list.length * 3; i++) b.push({ n: i });
+        },
+      },
+      { creditBatches: 1, itemsMax: 3, bytesMax: 1_000_000 },
+    );
+    open.push(a, b);
+    a.hold(); // a never gives b its credit back: b gets one batch out and no more
+    for (let n = 0; n < 5; n++) {
+      a.push({ n });
+      a.flush();
+      await new Promise((resolve) => setImmediate(resolve));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(replies).toBeLessThanOrEqual(6);
+    expect(a.items).toBeGreaterThan(0);
+  });
+
+  it('tells that its peer is gone', async () => {
+    const { port1, port2 } = new MessageChannel();
+    const gone = new Promise<void>((resolve) => {
+      open.push(new Link<Message, Message>(port1, { batch: () => {}, closed: resolve }));
+    });
+    port2.close();
+    await gone;
+  });
+});
+
+describe('Arena', () => {
+  it('gives each batch bytes of its own, however much was written', () => {
+    const arena = new Arena();
+    expect(arena.take()).toBe(null);
+    const big = Buffer.alloc(100_000, 'x');
+    expect(arena.put(Buffer.from('ab'))).toBe(0);
+    expect(arena.put(big)).toBe(2);
+    const first = Buffer.from(arena.take() as ArrayBuffer);
+    expect(first.subarray(0, 2).toString()).toBe('ab');
+    expect(first.subarray(2, 100_002).equals(big)).toBe(true);
+    arena.put(Buffer.from('zz'));
+    expect(first.subarray(0, 2).toString()).toBe('ab');
+    expect(Buffer.from(arena.take() as ArrayBuffer).subarray(0, 2).toString()).toBe('zz');
+  });
+});
