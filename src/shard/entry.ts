@@ -33,10 +33,11 @@ export function runShard(task: ShardTask): Promise<void> {
           tell({ t: 'beat', turn: message.turn, stats: shard.stats() });
           return;
         case 'stop':
-          clearInterval(ticker);
-          shard.close();
-          control.close();
-          resolve();
+          shard.stop(() => {
+            clearInterval(ticker);
+            control.close();
+            resolve();
+          });
           return;
       }
     });

@@ -8,6 +8,7 @@ import type { FilledOptions } from '../options.ts';
 import { CodedError } from '../protocol/codes.ts';
 import { decode } from '../protocol/codec.ts';
 import type { Command } from '../protocol/commands.ts';
+import { defaultDevice } from '../protocol/limits.ts';
 import { parseCommand } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
 import { Link } from '../thread/link.ts';
@@ -19,7 +20,8 @@ import { Feed } from './feed.ts';
 import { Outlet } from './outlet.ts';
 import { Reads } from './reads.ts';
 import { Rooms } from './rooms.ts';
-import { Users } from './users.ts';
+import { presenceCommand, watchAgain } from './presence-command.ts';
+import { UserDirectory } from './user-directory.ts';
 
 export type ShardDeps = {
   index: number;
@@ -38,13 +40,13 @@ export class Shard {
   readonly #reads: Reads;
   readonly #feed = new Feed();
   readonly #rooms: Rooms;
-  readonly #users: Users;
   #link: Link<ToGateway, ToShard> | null = null;
-  #outlet: Outlet | null = null;
-  #epoch: string | null = null;
+  /** There once the store has let this shard in. */
+  #open: { outlet: Outlet; users: UserDirectory } | null = null;
   /** Batches that came before the store let this shard in; the link's credit bounds them. */
   #early: { list: (number | ToShard)[]; arena: Buffer }[] = [];
   #commands = 0;
+  #stopped: (() => void) | null = null;
 
   constructor(deps: ShardDeps) {
     this.#deps = deps;
@@ -56,7 +58,6 @@ export class Shard {
     });
     this.#reads = new Reads((answer) => this.guarded(answer));
     this.#rooms = new Rooms(options);
-    this.#users = new Users(options);
   }
 
   connect(role: 'gateway' | 'shard' | 'persistence' | 'reader', index: number, port: MessagePort): void {
@@ -77,9 +78,9 @@ export class Shard {
 
   /** About once a second. */
   tick(): void {
-    if (this.#outlet === null) return;
-    this.#rooms.tick(this.#outlet);
-    this.#users.tick(this.#outlet);
+    if (this.#open === null) return;
+    this.#rooms.tick(this.#open.outlet);
+    this.#open.users.tick(this.#open.outlet);
   }
 
   stats(): Record<string, number> {
@@ -92,21 +93,20 @@ export class Shard {
       linkDepth: this.#link?.items ?? 0,
       heapBytes: process.memoryUsage().heapUsed,
       ...this.#rooms.stats(),
-      ...this.#users.stats(),
+      users: this.#open?.users.size ?? 0,
     };
   }
 
-  close(): void {
-    this.#flush();
-    this.#link?.close();
-    this.#commits.close();
-    this.#reads.close();
+  /** Calls `stopped` once everything that was committed here is settled, and lets go of the ports. */
+  stop(stopped: () => void): void {
+    this.#stopped = stopped;
+    this.guarded(() => {});
   }
 
   #attach(port: MessagePort): void {
     const link = new Link<ToGateway, ToShard>(port, {
       batch: (list, arena) => {
-        if (this.#epoch === null) this.#early.push({ list, arena });
+        if (this.#open === null) this.#early.push({ list, arena });
         else this.guarded(() => this.#batch(list, arena));
       },
     });
@@ -114,39 +114,39 @@ export class Shard {
     link.hold();
   }
 
+  /** The store let this shard in: for the first time, or a new writer after another died. */
   #opened(epoch: string): void {
-    const first = this.#epoch === null;
-    this.#epoch = epoch;
-    if (!first || this.#link === null) return;
-    this.#outlet = new Outlet({ link: this.#link, commits: this.#commits, reads: this.#reads, feed: this.#feed, clock: this.#deps.clock, rooms: this.#rooms, epoch });
-    this.#users.opened(epoch);
+    if (this.#open !== null) return this.#open.users.recheck(this.#open.outlet);
+    if (this.#link === null) throw new Error('the gateway is linked before persistence');
+    const outlet = new Outlet({ link: this.#link, commits: this.#commits, reads: this.#reads, feed: this.#feed, clock: this.#deps.clock, rooms: this.#rooms, epoch });
+    this.#open = { outlet, users: new UserDirectory(epoch, this.#deps.options) };
     for (const { list, arena } of this.#early) this.#batch(list, arena);
     this.#early = [];
     this.#link.release();
   }
 
   #batch(list: (number | ToShard)[], arena: Buffer): void {
+    const { outlet, users } = this.#open as { outlet: Outlet; users: UserDirectory };
     for (let i = 0; i < list.length; i++) {
       const item = list[i];
       if (typeof item !== 'number') {
-        this.#message(item as ToShard);
+        this.#message(item as ToShard, outlet, users);
         continue;
       }
       const offset = list[++i] as number;
       const length = list[++i] as number;
       const connection = this.#connections.get(item);
-      if (connection !== undefined) this.#frame(connection, arena.subarray(offset, offset + length));
+      if (connection !== undefined) this.#frame(connection, arena.subarray(offset, offset + length), outlet, users);
     }
   }
 
   /** The gateway has scanned the frame: depth and lengths are bounded. What it says is validated here, once. */
-  #frame(connection: Connection, bytes: Buffer): void {
-    const outlet = this.#outlet as Outlet;
+  #frame(connection: Connection, bytes: Buffer, outlet: Outlet, users: UserDirectory): void {
     this.#commands++;
     let map: Record<string, unknown> = {};
     try {
       map = decode(bytes, connection.format);
-      this.#command(connection, parseCommand(map), outlet);
+      this.#command(connection, parseCommand(map), outlet, users);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const { id, op } = map;
@@ -154,18 +154,18 @@ export class Shard {
     }
   }
 
-  #command(connection: Connection, command: Command, outlet: Outlet): void {
+  #command(connection: Connection, command: Command, outlet: Outlet, users: UserDirectory): void {
     switch (command.op) {
       case 'resume':
         return this.#rooms.resume(connection, command, outlet);
       case 'ack':
       case 'status':
       case 'rooms':
-        return this.#users.command(connection, command, outlet);
+        return users.command(connection, command, outlet);
       case 'who':
       case 'watch':
       case 'unwatch':
-        return this.#users.presence(connection, command, outlet);
+        return presenceCommand(users, connection, command, outlet);
       case 'hello':
       case 'refresh':
       case 'ping':
@@ -175,8 +175,7 @@ export class Shard {
     }
   }
 
-  #message(message: ToShard): void {
-    const outlet = this.#outlet as Outlet;
+  #message(message: ToShard, outlet: Outlet, users: UserDirectory): void {
     if (message.t === 'open') {
       const { t: _, connection: id, ...rest } = message;
       this.#connections.set(id, { id, ...rest, open: true });
@@ -186,13 +185,13 @@ export class Shard {
     if (connection === undefined) return;
     switch (message.t) {
       case 'hello':
-        return this.#users.hello(connection, message.again, outlet);
+        return users.hello(connection, message.again, connection.device !== defaultDevice, outlet);
       case 'follow':
         return this.#rooms.follow(connection, message.room, message.position, message.presence, outlet);
       case 'idle':
-        return this.#users.idle(connection, message.idle, outlet);
+        return users.inactive(connection, message.idle, outlet);
       case 'watch':
-        return this.#users.watchAgain(connection, message.users, outlet);
+        return watchAgain(users, connection, message.users, outlet);
       case 'drained':
         return this.#feed.done(connection);
       case 'behind':
@@ -202,19 +201,26 @@ export class Shard {
         this.#connections.delete(connection.id);
         this.#feed.drop(connection);
         this.#rooms.closed(connection, outlet);
-        return this.#users.closed(connection, message.clean, outlet);
+        return users.close(connection, message.clean, outlet);
     }
   }
 
   #notice(notice: InboxItem | InboxLoss): void {
-    if (this.#outlet !== null) this.#users.notice(notice, this.#outlet);
+    if (this.#open !== null) this.#open.users.notice(notice, this.#open.outlet);
   }
 
   #flush(): void {
-    if (this.#outlet === null) return;
-    this.#rooms.flush(this.#outlet);
-    this.#users.flush(this.#outlet);
-    this.#commits.flush();
-    this.#link?.flush();
+    if (this.#open !== null) {
+      this.#rooms.flush(this.#open.outlet);
+      this.#open.users.flush(this.#open.outlet);
+      this.#commits.flush();
+      this.#link?.flush();
+    }
+    if (this.#stopped === null || this.#commits.pending > 0) return;
+    this.#link?.close();
+    this.#commits.close();
+    this.#reads.close();
+    this.#stopped();
+    this.#stopped = null;
   }
 }
