@@ -1,0 +1,131 @@
+/**
+ * The user actors of one shard: finds and makes them, wakes those that asked, drops those with nothing left. The shard's
+ * loop calls every method within a turn, and `flush` at the end of each. It keeps count of what each connection watches.
+ */
+import { CodedError } from '../protocol/codes.ts';
+import type { Command } from '../protocol/commands.ts';
+import type { ConnectionId, InboxItem, InboxLoss } from '../thread/messages.ts';
+import type { Connection, Effects } from './actor.ts';
+import { UserActor, type UserLimits } from './user.ts';
+import { listRooms } from './user-rooms.ts';
+
+export class UserDirectory {
+  readonly #epoch: string;
+  readonly #limits: UserLimits;
+  readonly #actors = new Map<string, UserActor>();
+  /** What each connection watches in this shard. */
+  readonly #watches = new Map<ConnectionId, Set<string>>();
+  /** Actors to flush at the end of this turn. */
+  #woken = new Set<UserActor>();
+  /** Actors that need the tick. */
+  readonly #due = new Set<UserActor>();
+
+  constructor(epoch: string, limits: UserLimits) {
+    this.#epoch = epoch;
+    this.#limits = limits;
+  }
+
+  get size(): number {
+    return this.#actors.size;
+  }
+
+  find(user: string): UserActor | undefined {
+    return this.#actors.get(user);
+  }
+
+  hello(connection: Connection, again: boolean, named: boolean, effects: Effects): void {
+    this.#open(connection.user).hello(connection, again, named, effects);
+  }
+
+  /** Last of a connection, in every shard that knew it. */
+  close(connection: Connection, clean: boolean, effects: Effects): void {
+    const watched = this.#watches.get(connection.id);
+    if (watched !== undefined) this.unwatch(connection, watched);
+    this.#actors.get(connection.user)?.close(connection, clean, effects);
+  }
+
+  command(connection: Connection, command: Command<'ack' | 'status' | 'rooms'>, effects: Effects): void {
+    if (command.op === 'rooms') listRooms(connection, command, effects);
+    else {
+      const actor = this.#actors.get(connection.user);
+      if (actor === undefined) effects.refuse(connection, command.id, command.op, new CodedError('unauthenticated'));
+      else actor.command(connection, command, effects);
+    }
+  }
+
+  inactive(connection: Connection, idle: boolean, effects: Effects): void {
+    this.#actors.get(connection.user)?.inactive(connection, idle, effects);
+  }
+
+  /** What persistence announces of an inbox; nobody connected, nobody to tell: it waits in the store. */
+  notice(notice: InboxItem | InboxLoss, effects: Effects): void {
+    const actor = this.#actors.get(notice.user);
+    if (actor === undefined) return;
+    if (notice.t === 'inbox') actor.inbox(notice, effects);
+    else actor.loss(notice, effects);
+  }
+
+  /** A writer was let in after another: announcements of what that one committed last may be lost. */
+  recheck(effects: Effects): void {
+    for (const actor of this.#actors.values()) actor.recheck(effects);
+  }
+
+  /** Adds watches, all or none; those added, or null where the connection would have more than it may. */
+  watch(connection: Connection, users: Iterable<string>): string[] | null {
+    const watched = this.#watches.get(connection.id) ?? new Set();
+    const added = [...users].filter((user) => !watched.has(user));
+    if (watched.size + added.length > this.#limits.watchesMax) return null;
+    if (added.length > 0) this.#watches.set(connection.id, watched);
+    for (const user of added) {
+      watched.add(user);
+      this.#open(user).presence.watch(connection);
+    }
+    return added;
+  }
+
+  unwatch(connection: Connection, users: Iterable<string>): void {
+    const watched = this.#watches.get(connection.id);
+    if (watched === undefined) return;
+    for (const user of users) {
+      if (!watched.delete(user)) continue;
+      const actor = this.#actors.get(user);
+      if (actor === undefined) continue;
+      actor.presence.unwatch(connection.id);
+      this.#woken.add(actor); // it may have nothing left
+    }
+    if (watched.size === 0) this.#watches.delete(connection.id);
+  }
+
+  flush(effects: Effects): void {
+    if (this.#woken.size === 0) return;
+    const woken = this.#woken;
+    this.#woken = new Set();
+    for (const actor of woken) {
+      actor.flush(effects);
+      this.#keep(actor);
+    }
+  }
+
+  /** About once a second; a `flush` follows as after any turn. */
+  tick(effects: Effects): void {
+    for (const actor of this.#due) {
+      actor.tick(effects);
+      this.#keep(actor);
+    }
+  }
+
+  #open(user: string): UserActor {
+    let actor = this.#actors.get(user);
+    if (actor === undefined) {
+      actor = new UserActor(user, this.#epoch, this.#limits, (woken) => this.#woken.add(woken));
+      this.#actors.set(user, actor);
+    }
+    return actor;
+  }
+
+  #keep(actor: UserActor): void {
+    if (actor.due) this.#due.add(actor);
+    else this.#due.delete(actor);
+    if (actor.idle && this.#actors.get(actor.user) === actor) this.#actors.delete(actor.user);
+  }
+}

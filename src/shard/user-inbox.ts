@@ -1,0 +1,270 @@
+/**
+ * Delivery of one user's inbox to his connections (DESIGN 11.7). The user's actor calls it with what persistence announces
+ * and with `ack`s. It never holds items: what cannot be pushed at once is read from the store later.
+ *
+ *   item n ──▶ sent = n − 1, nothing owed, window and pace open ──▶ push, sent = n
+ *         └──▶ otherwise ──▶ drain: feed ──turn──▶ read after `sent` ──▶ page ──▶ again while sent < head
+ *   ack through t ──▶ commit ──▶ acked = t, window opens ──▶ drain
+ */
+import { CodedError } from '../protocol/codes.ts';
+import type { Command } from '../protocol/commands.ts';
+import type { ConnectionId, EntryRecord, InboxItem, InboxLoss, StoredInbox } from '../thread/messages.ts';
+import type { Connection, Effects, Pushable } from './actor.ts';
+import { Kept } from './kept.ts';
+import { UserCursor } from './user-cursor.ts';
+
+const pageItemsMax = 100;
+const pageBytesMax = 256 * 1024;
+/** What an item takes in a frame besides its body, roughly. */
+const envelopeBytes = 200;
+
+/** One connection. Items through `sent` are done with: pushed, told to be lost, acked, or the device's own. */
+type Reader = {
+  readonly connection: Connection;
+  readonly cursor: UserCursor;
+  sent: number;
+  /** The highest n really pushed, and how many pushed items are unacked: at `inboxItemsMax` of them it gets no more. */
+  pushed: number;
+  unacked: number;
+  /** What an earlier incarnation of this shard may have sent, so may be acked. */
+  ackable: number;
+  /** Bytes pushed since its last turn: past a page's worth it must take its turn, which waits for the socket. */
+  unpaced: number;
+  drain: 'no' | 'asked' | 'failed';
+  /** Announcements may have been lost: the store is asked even where nothing more is known of. */
+  suspect: boolean;
+};
+
+export class UserInbox {
+  readonly #user: string;
+  readonly #itemsMax: number;
+  readonly #sent: Kept<number>;
+  readonly #wake: () => void;
+  readonly #readers = new Map<ConnectionId, Reader>();
+  readonly #cursors = new Map<string, UserCursor>();
+  /** The highest n known to be assigned. */
+  #head = 0;
+  /** The highest n pushed to anybody. */
+  #pushed = 0;
+
+  constructor(user: string, itemsMax: number, wake: () => void) {
+    this.#user = user;
+    this.#itemsMax = itemsMax;
+    this.#wake = wake;
+    this.#sent = new Kept<number>(0, (through) => ({ type: 'sent', user, through }), wake);
+  }
+
+  /** A connection that the store has admitted, with its device's cursor. `again`: it was fed by an earlier incarnation. */
+  open(connection: Connection, acked: number, head: number, again: boolean): void {
+    this.#head = Math.max(this.#head, head);
+    let cursor = this.#cursors.get(connection.device);
+    if (cursor === undefined) {
+      cursor = new UserCursor(this.#user, connection.device, acked, (moved, on) => this.#moved(moved, on));
+      this.#cursors.set(cursor.device, cursor);
+    }
+    cursor.readers++;
+    cursor.acked = Math.max(cursor.acked, acked);
+    this.#readers.set(connection.id, {
+      connection,
+      cursor,
+      sent: cursor.acked,
+      pushed: cursor.acked,
+      unacked: 0,
+      ackable: again ? head : 0,
+      unpaced: 0,
+      drain: 'no',
+      suspect: false,
+    });
+  }
+
+  /** The writer was replaced, and what it had committed last may never have been announced. */
+  recheck(effects: Effects): void {
+    for (const reader of this.#readers.values()) {
+      reader.suspect = true;
+      this.#drain(reader, effects);
+    }
+  }
+
+  /** Feeds what waits; after `open`, once the client has been welcomed. */
+  feed(id: ConnectionId, effects: Effects): void {
+    const reader = this.#readers.get(id);
+    if (reader !== undefined) this.#drain(reader, effects);
+  }
+
+  close(id: ConnectionId): void {
+    const reader = this.#readers.get(id);
+    if (reader === undefined) return;
+    this.#readers.delete(id);
+    if (--reader.cursor.readers === 0) this.#cursors.delete(reader.cursor.device);
+  }
+
+  item(item: InboxItem, effects: Effects): void {
+    this.#head = Math.max(this.#head, item.n);
+    for (const reader of this.#readers.values()) {
+      if (reader.sent >= item.n) continue;
+      if (!this.#live(reader, item.n)) {
+        this.#drain(reader, effects);
+        continue;
+      }
+      reader.sent = item.n;
+      if (reader.cursor.device === item.origin) continue; // his own words; the client has them
+      reader.unpaced += sizeOf(item.entry);
+      this.#count(reader, item.n);
+      effects.push(reader.connection, { n: item.n, stored: item.entry });
+    }
+  }
+
+  loss(loss: InboxLoss, effects: Effects): void {
+    this.#head = Math.max(this.#head, loss.to);
+    for (const reader of this.#readers.values()) {
+      if (reader.sent >= loss.to) continue; // it has had them
+      if (!this.#live(reader, Math.max(loss.from, reader.sent + 1))) {
+        this.#drain(reader, effects);
+        continue;
+      }
+      effects.push(reader.connection, gapAfter(reader.sent, loss));
+      reader.sent = loss.to;
+    }
+  }
+
+  ack(connection: Connection, command: Command<'ack'>, effects: Effects): void {
+    const reader = this.#readers.get(connection.id);
+    if (reader === undefined) return;
+    if (command.through > Math.max(reader.sent, reader.ackable, reader.cursor.acked))
+      effects.refuse(connection, command.id, 'ack', new CodedError('bad-request', `nothing above ${reader.sent} was sent`, 'through'));
+    else reader.cursor.ack(connection, command, effects);
+  }
+
+  flush(effects: Effects, ticking: boolean): void {
+    this.#sent.save(this.#pushed, effects, ticking);
+    if (!ticking) return;
+    for (const reader of this.#readers.values()) {
+      if (reader.drain !== 'failed') continue;
+      reader.drain = 'no';
+      this.#drain(reader, effects);
+    }
+  }
+
+  /** Whether a tick is needed. */
+  get due(): boolean {
+    if (this.#sent.stalled) return true;
+    for (const reader of this.#readers.values()) if (reader.drain === 'failed') return true;
+    return false;
+  }
+
+  get idle(): boolean {
+    return this.#readers.size === 0 && this.#sent.settled;
+  }
+
+  #live(reader: Reader, n: number): boolean {
+    return reader.sent === n - 1 && reader.drain === 'no' && reader.unacked < this.#itemsMax && reader.unpaced < pageBytesMax;
+  }
+
+  #count(reader: Reader, n: number): void {
+    reader.pushed = n;
+    reader.unacked++;
+    if (n > this.#pushed) this.#pushed = n;
+    this.#wake();
+  }
+
+  #drain(reader: Reader, effects: Effects): void {
+    if (reader.drain !== 'no' || !this.#wants(reader)) return;
+    reader.drain = 'asked';
+    effects.feed(reader.connection, () => this.#turn(reader, effects));
+  }
+
+  #turn(reader: Reader, effects: Effects): void {
+    const after = reader.sent;
+    const limit = Math.min(pageItemsMax, this.#itemsMax - reader.unacked);
+    reader.unpaced = 0;
+    if (!this.#wants(reader)) {
+      reader.drain = 'no';
+      effects.skip(reader.connection);
+      return;
+    }
+    reader.suspect = false;
+    effects.read(
+      { read: 'inbox', user: this.#user, after, limit, bytesMax: pageBytesMax },
+      (reply) => this.#page(reader, after, reply, effects),
+      () => {
+        reader.drain = 'failed';
+        reader.suspect = true;
+        effects.skip(reader.connection);
+        this.#wake();
+      },
+    );
+  }
+
+  #page(reader: Reader, after: number, reply: StoredInbox, effects: Effects): void {
+    reader.drain = 'no';
+    if (!this.#has(reader)) {
+      effects.skip(reader.connection);
+      return;
+    }
+    this.#head = Math.max(this.#head, reply.head);
+    const pushes = this.#take(reader, reply);
+    if (pushes.length > 0) effects.page(reader.connection, pushes);
+    else {
+      // Nothing is left above `sent`: the rest was acked by every device that had to.
+      if (reply.items.length === 0) reader.sent = Math.max(reader.sent, reply.head);
+      effects.skip(reader.connection);
+    }
+    if (reader.sent > after || reader.sent >= this.#head) {
+      this.#drain(reader, effects);
+      return;
+    }
+    // The store's reader lags behind what was announced; asking again at once would turn in a circle.
+    reader.drain = 'failed';
+    this.#wake();
+  }
+
+  /** The pushes of one reply in order of n, lost ranges between items; moves `sent`. */
+  #take(reader: Reader, { items, losses }: StoredInbox): Pushable[] {
+    const pushes: Pushable[] = [];
+    const last = items.at(-1)?.n ?? Number.POSITIVE_INFINITY; // behind a page's last item, a range could overtake the next page's items
+    let at = 0;
+    const tellLosses = (below: number): void => {
+      for (let loss = losses[at]; loss !== undefined && loss.from < below && loss.from < last; loss = losses[++at]) {
+        if (loss.to <= reader.sent) continue;
+        pushes.push(gapAfter(reader.sent, loss));
+        reader.sent = loss.to;
+      }
+    };
+    for (const { n, entry } of items) {
+      tellLosses(n);
+      if (n <= reader.sent) continue; // acked while the page was read
+      pushes.push({ n, stored: entry });
+      reader.sent = n;
+      this.#count(reader, n);
+    }
+    tellLosses(Number.POSITIVE_INFINITY);
+    return pushes;
+  }
+
+  #moved(cursor: UserCursor, effects: Effects): void {
+    const through = cursor.acked;
+    for (const reader of this.#readers.values()) {
+      if (reader.cursor !== cursor) continue;
+      // Counts of a slow acker are an upper bound: numbers that were never pushed lie between.
+      reader.unacked = through >= reader.pushed ? 0 : Math.min(reader.unacked, reader.pushed - through);
+      reader.sent = Math.max(reader.sent, through);
+      this.#drain(reader, effects);
+    }
+  }
+
+  #wants(reader: Reader): boolean {
+    return this.#has(reader) && reader.unacked < this.#itemsMax && (reader.suspect || reader.sent < this.#head);
+  }
+
+  #has(reader: Reader): boolean {
+    return reader.connection.open && this.#readers.get(reader.connection.id) === reader;
+  }
+}
+
+function gapAfter(sent: number, loss: { from: number; to: number; reason: 'dropped' | 'expired' }): Pushable {
+  return { op: 'inbox-gap', from: Math.max(loss.from, sent + 1), to: loss.to, reason: loss.reason };
+}
+
+function sizeOf(entry: EntryRecord): number {
+  return envelopeBytes + (entry.body?.length ?? 0);
+}

@@ -1,0 +1,150 @@
+/**
+ * One user's presence: a status merged over his connections on this node, and who watches it. The user's actor calls it;
+ * it commits nothing but `presence` and tells nobody but watchers. A change is told at once, further ones at most once per
+ * `changesEveryMs`: a client that flaps must not cost every watcher a push per flap. `current` is never held back.
+ */
+import type { Presence, Status } from '../protocol/pushes.ts';
+import type { ConnectionId } from '../thread/messages.ts';
+import type { Connection, Effects } from './actor.ts';
+import { Kept } from './kept.ts';
+
+const changesEveryMs = 1_000;
+
+/** `told`: the status this watcher knows. `asking`: the answer to its command will tell it; `unknown`: only the next change will. */
+type Watcher = { readonly connection: Connection; told: Status | 'asking' | 'unknown' };
+type Moment = Pick<Effects, 'now' | 'tick'>;
+
+export class UserPresence {
+  readonly #user: string;
+  readonly #graceMs: number;
+  readonly #kept: Kept<Status | null>;
+  readonly #connected = new Map<ConnectionId, { away: boolean; idle: boolean }>();
+  readonly #watchers = new Map<ConnectionId, Watcher>();
+  /** Connections whose `connect` is on its way: the grace of an earlier one does not end before it is answered. */
+  #expected = 0;
+  /** Null: not read from the store yet, and nobody connected. */
+  #presence: Presence | null = null;
+  /** When (`tick`) the last connection's grace ends; null while somebody is connected or the status is the store's. */
+  #deadline: number | null = null;
+  #lastClosed = 0;
+  /** The status changed since watchers were told. */
+  #changed = false;
+  #told: { status: Status; at: number } | null = null;
+
+  constructor(user: string, graceMs: number, wake: () => void) {
+    this.#user = user;
+    this.#graceMs = graceMs;
+    this.#kept = new Kept<Status | null>(
+      null,
+      (status) => ({ type: 'presence', user, status: status ?? 'offline', lastSeen: this.#presence?.lastSeen ?? this.#lastClosed }),
+      wake,
+    );
+  }
+
+  expect(): void {
+    this.#expected++;
+  }
+
+  /** The expected `connect` was answered, whatever the answer. */
+  expected(): void {
+    this.#expected--;
+  }
+
+  /** `stored`: the store has just been set to online by the same `connect`. */
+  connected(id: ConnectionId, stored: boolean, moment: Moment): void {
+    this.#connected.set(id, { away: false, idle: false });
+    if (stored) this.#kept.learn('online');
+    this.#refresh(moment);
+  }
+
+  closed(id: ConnectionId, clean: boolean, moment: Moment): void {
+    if (!this.#connected.delete(id) || this.#connected.size > 0) return;
+    this.#lastClosed = moment.now;
+    this.#deadline = moment.tick + (clean ? 0 : this.#graceMs);
+    this.#refresh(moment);
+  }
+
+  /** What the connection says of itself (`away`) or its silence says of it (`idle`). */
+  note(id: ConnectionId, what: { away?: boolean; idle?: boolean }, moment: Moment): void {
+    const state = this.#connected.get(id);
+    if (state === undefined) return;
+    Object.assign(state, what);
+    this.#refresh(moment);
+  }
+
+  /** The status now, or null where only the store knows it. */
+  current(moment: Moment): Presence | null {
+    this.#refresh(moment);
+    return this.#presence;
+  }
+
+  /** What the store said, taken where nothing newer is known. */
+  load(presence: Presence): void {
+    this.#presence ??= presence;
+  }
+
+  watch(connection: Connection): void {
+    if (!this.#watchers.has(connection.id)) this.#watchers.set(connection.id, { connection, told: 'asking' });
+  }
+
+  unwatch(id: ConnectionId): void {
+    this.#watchers.delete(id);
+  }
+
+  /** The answer to the watcher's command carries this status: it needs no push of it. */
+  told(id: ConnectionId, status: Status | 'unknown'): void {
+    const watcher = this.#watchers.get(id);
+    if (watcher !== undefined) watcher.told = status;
+  }
+
+  flush(effects: Effects, ticking: boolean): void {
+    this.#refresh(effects);
+    if (this.#changed && this.#presence !== null && !this.#early(effects)) this.#tell(this.#presence, effects);
+    // A change held back is not told and not saved: the store and the watchers agree.
+    if (this.#told !== null && !this.#changed) this.#kept.save(this.#told.status, effects, ticking);
+  }
+
+  /** Whether a tick is needed. */
+  get due(): boolean {
+    return this.#changed || this.#deadline !== null || this.#kept.stalled;
+  }
+
+  get idle(): boolean {
+    return this.#connected.size === 0 && this.#watchers.size === 0 && this.#expected === 0 && this.#kept.settled && !this.due;
+  }
+
+  #early(moment: Moment): boolean {
+    return this.#told !== null && moment.tick - this.#told.at < changesEveryMs;
+  }
+
+  #tell(presence: Presence, effects: Effects): void {
+    this.#changed = false;
+    this.#told = { status: presence.status, at: effects.tick };
+    const listeners: Connection[] = [];
+    for (const watcher of this.#watchers.values()) {
+      if (watcher.told === 'asking' || watcher.told === presence.status) continue;
+      watcher.told = presence.status;
+      listeners.push(watcher.connection);
+    }
+    if (listeners.length > 0) effects.pushAll(listeners, { op: 'presence', ...presence });
+  }
+
+  #refresh(moment: Moment): void {
+    const status = this.#merged(moment);
+    if (status === null || status === this.#presence?.status) return;
+    this.#presence = { user: this.#user, status, lastSeen: status === 'offline' ? this.#lastClosed : moment.now };
+    this.#changed = true;
+  }
+
+  /** The most present of the connections; null where nothing of this node says otherwise than the status held. */
+  #merged(moment: Moment): Status | null {
+    if (this.#connected.size > 0) {
+      this.#deadline = null;
+      for (const { away, idle } of this.#connected.values()) if (!away && !idle) return 'online';
+      return 'away';
+    }
+    if (this.#deadline === null || this.#expected > 0 || moment.tick < this.#deadline) return null;
+    this.#deadline = null;
+    return 'offline';
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * The actor of one user who is connected to this node or watched on it: admits connections through the store, feeds them
+ * their inbox, merges their presence. The directory of the shard calls its steps; nothing here waits or reads a clock.
+ *
+ *   hello ──▶ connecting ──connected──▶ open ──close──▶ (disconnect owed until the store has it)
+ *               │   └──rejected, no room──▶ refused
+ *               └──no room, after a restart of the shard──▶ stalled ──tick──▶ connecting
+ */
+import type { FilledOptions } from '../options.ts';
+import { type CloseReason, CodedError } from '../protocol/codes.ts';
+import type { Command } from '../protocol/commands.ts';
+import type { ConnectionId, InboxItem, InboxLoss, Outcome } from '../thread/messages.ts';
+import type { Connection, Effects } from './actor.ts';
+import { failure } from './kept.ts';
+import { UserInbox } from './user-inbox.ts';
+import { UserPresence } from './user-presence.ts';
+
+export type UserLimits = Pick<FilledOptions, 'connectionsPerUserMax' | 'connectionPolicy' | 'devicesMax' | 'presenceGraceMs' | 'watchesMax' | 'inboxItemsMax'>;
+
+/** Commands of one connection kept while its `connect` is on its way, which after a restart of the shard they may overtake. */
+const waitingMax = 64;
+
+type UserCommand = Command<'ack' | 'status'>;
+type Session = {
+  readonly connection: Connection;
+  /** Whether the client named its device: then a ghost of the same device is replaced. */
+  readonly named: boolean;
+  /** The gateway had it welcomed by an earlier incarnation of this shard. */
+  readonly again: boolean;
+  state: { is: 'connecting' | 'stalled'; waiting: UserCommand[]; idle: boolean } | { is: 'open' };
+};
+
+export class UserActor {
+  readonly user: string;
+  readonly presence: UserPresence;
+  readonly #epoch: string;
+  readonly #limits: UserLimits;
+  readonly #wake: () => void;
+  readonly #inbox: UserInbox;
+  readonly #sessions = new Map<ConnectionId, Session>();
+  /** Connections that are gone here and not yet in the store. `owed`: to be tried at the next tick. */
+  readonly #leaving = new Map<ConnectionId, 'flying' | 'owed'>();
+
+  /** `wake`: asks for a `flush` at the end of the turn; called as often as there is a reason. */
+  constructor(user: string, epoch: string, limits: UserLimits, wake: (actor: UserActor) => void) {
+    this.user = user;
+    this.#epoch = epoch;
+    this.#limits = limits;
+    this.#wake = () => wake(this);
+    this.presence = new UserPresence(user, limits.presenceGraceMs, this.#wake);
+    this.#inbox = new UserInbox(user, limits.inboxItemsMax, this.#wake);
+  }
+
+  hello(connection: Connection, again: boolean, named: boolean, effects: Effects): void {
+    if (this.#sessions.has(connection.id)) return;
+    const session: Session = { connection, named, again, state: { is: 'connecting', waiting: [], idle: false } };
+    this.#sessions.set(connection.id, session);
+    this.#connect(session, effects);
+  }
+
+  close(connection: Connection, clean: boolean, effects: Effects): void {
+    const session = this.#sessions.get(connection.id);
+    if (session === undefined) return;
+    this.#sessions.delete(connection.id);
+    // While `connect` is on its way, what it does to the status is undone when it is answered.
+    if (session.state.is !== 'connecting') this.#left(session, clean, effects);
+    this.#inbox.close(connection.id);
+    this.#disconnect(connection.id, effects);
+    this.#wake();
+  }
+
+  command(connection: Connection, command: UserCommand, effects: Effects): void {
+    const session = this.#sessions.get(connection.id);
+    if (session === undefined) {
+      effects.refuse(connection, command.id, command.op, new CodedError('unauthenticated'));
+      return;
+    }
+    if (session.state.is === 'open') this.#run(session, command, effects);
+    else if (session.state.waiting.length < waitingMax) session.state.waiting.push(command);
+    else effects.refuse(connection, command.id, command.op, new CodedError('busy'));
+  }
+
+  /** The connection has sent no command for long, or has sent one after that. */
+  inactive(connection: Connection, idle: boolean, effects: Effects): void {
+    const state = this.#sessions.get(connection.id)?.state;
+    if (state === undefined) return;
+    if (state.is === 'open') this.presence.note(connection.id, { idle }, effects);
+    else state.idle = idle;
+    this.#wake();
+  }
+
+  inbox(item: InboxItem, effects: Effects): void {
+    this.#inbox.item(item, effects);
+  }
+
+  loss(loss: InboxLoss, effects: Effects): void {
+    this.#inbox.loss(loss, effects);
+  }
+
+  /** The writer was replaced: announcements of what it committed last may be lost. */
+  recheck(effects: Effects): void {
+    this.#inbox.recheck(effects);
+  }
+
+  /** End of a turn: tells and saves what changed in it, once. */
+  flush(effects: Effects): void {
+    this.#settle(effects, false);
+  }
+
+  /** About once a second while `due`: ends a grace, tries again what was refused. */
+  tick(effects: Effects): void {
+    for (const [id, state] of this.#leaving) if (state === 'owed') this.#disconnect(id, effects);
+    for (const session of this.#sessions.values()) {
+      if (session.state.is !== 'stalled') continue;
+      session.state.is = 'connecting';
+      this.#connect(session, effects);
+    }
+    this.#settle(effects, true);
+  }
+
+  /** Whether ticks are needed. */
+  get due(): boolean {
+    if (this.presence.due || this.#inbox.due) return true;
+    for (const state of this.#leaving.values()) if (state === 'owed') return true;
+    for (const session of this.#sessions.values()) if (session.state.is === 'stalled') return true;
+    return false;
+  }
+
+  /** Nothing left that the store does not know: the actor may be dropped. */
+  get idle(): boolean {
+    return this.#sessions.size === 0 && this.#leaving.size === 0 && this.presence.idle && this.#inbox.idle;
+  }
+
+  get connections(): number {
+    return this.#sessions.size;
+  }
+
+  #connect(session: Session, effects: Effects): void {
+    const { connection, named, again } = session;
+    const { connectionsPerUserMax: perUserMax, connectionPolicy: policy, devicesMax } = this.#limits;
+    this.presence.expect();
+    const accepted = effects.commit(
+      { type: 'connect', user: this.user, device: connection.device, named, connection: connection.id, perUserMax, policy, devicesMax, again },
+      (outcome) => {
+        this.presence.expected();
+        this.#answered(session, outcome, effects);
+        this.#wake();
+      },
+    );
+    if (accepted) return;
+    this.presence.expected();
+    this.#unconnected(session, 'overloaded', effects);
+  }
+
+  #answered(session: Session, outcome: Outcome, effects: Effects): void {
+    if (typeof outcome === 'number') {
+      this.#unconnected(session, 'fault', effects);
+      return;
+    }
+    const { code } = outcome;
+    if (code === 'connected') {
+      evict(outcome.victims, effects);
+      this.#connected(session, outcome, effects);
+    } else if (code === 'rejected') this.#unconnected(session, 'connection-limit', effects);
+    else this.#unconnected(session, code === 'storage' ? 'overloaded' : 'fault', effects);
+  }
+
+  #connected(session: Session, admitted: { acked: number; head: number; allMark: number }, effects: Effects): void {
+    const { connection, again, state } = session;
+    if (this.#sessions.get(connection.id) !== session || state.is === 'open') {
+      // Gone meanwhile; its `connect` has set the user online in the store.
+      this.#left(session, true, effects);
+      return;
+    }
+    session.state = { is: 'open' };
+    this.presence.connected(connection.id, !again, effects);
+    this.presence.note(connection.id, { idle: state.idle }, effects);
+    this.#inbox.open(connection, admitted.acked, admitted.head, again);
+    const { acked, head, allMark } = admitted;
+    if (!again) effects.tell({ t: 'welcome', connection: connection.id, epoch: this.#epoch, inbox: { head, acked }, allMark });
+    for (const command of state.waiting) this.#run(session, command, effects);
+    this.#inbox.feed(connection.id, effects);
+  }
+
+  /** The connection was not admitted: it is closed, or after a restart of the shard tried again unless the store says no. */
+  #unconnected(session: Session, close: CloseReason, effects: Effects): void {
+    const { connection, again, state } = session;
+    if (this.#sessions.get(connection.id) !== session || state.is === 'open') {
+      if (again) this.#left(session, true, effects);
+      return;
+    }
+    this.#wake();
+    if (again && close === 'overloaded') {
+      state.is = 'stalled';
+      return;
+    }
+    this.#sessions.delete(connection.id);
+    if (again) this.#left(session, false, effects);
+    effects.tell({ t: 'refuse', connection: connection.id, close });
+  }
+
+  /** One connection less. One that was never open has left its trace in the store all the same: online without anybody. */
+  #left(session: Session, clean: boolean, effects: Effects): void {
+    const { id } = session.connection;
+    if (session.state.is !== 'open') this.presence.connected(id, !session.again, effects);
+    this.presence.closed(id, clean, effects);
+  }
+
+  #disconnect(id: ConnectionId, effects: Effects): void {
+    this.#leaving.set(id, 'flying');
+    const accepted = effects.commit({ type: 'disconnect', user: this.user, connection: id }, (outcome) => {
+      if (failure(outcome) === null) this.#leaving.delete(id);
+      else this.#leaving.set(id, 'owed');
+      this.#wake();
+    });
+    if (!accepted) this.#leaving.set(id, 'owed');
+  }
+
+  #run(session: Session, command: UserCommand, effects: Effects): void {
+    const { connection } = session;
+    if (command.op === 'ack') {
+      this.#inbox.ack(connection, command, effects);
+      return;
+    }
+    this.presence.note(connection.id, { away: command.status === 'away' }, effects);
+    effects.reply(connection, command.id, { status: this.presence.current(effects)?.status ?? command.status });
+    this.#wake();
+  }
+
+  #settle(effects: Effects, ticking: boolean): void {
+    this.presence.flush(effects, ticking);
+    this.#inbox.flush(effects, ticking);
+  }
+}
+
+/** One message for each reason. */
+function evict(victims: readonly { connection: ConnectionId; close: CloseReason }[], effects: Effects): void {
+  const reasons = new Map<CloseReason, ConnectionId[]>();
+  for (const { connection, close } of victims) reasons.set(close, [...(reasons.get(close) ?? []), connection]);
+  for (const [close, connections] of reasons) effects.tell({ t: 'evict', connections, close });
+}
