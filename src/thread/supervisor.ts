@@ -12,7 +12,7 @@ import type { Control, FromThread } from './messages.ts';
 const beatMs = 500;
 /** A thread that misses beats for so long is taken for hung and replaced. Longer than any native call may last. */
 const hungMs = 5_000;
-const restartDelayMs = 50;
+const restartDelayMs = 20;
 /** More restarts than this within the window: the process gives up, since something outside of it must change. */
 const restartsMax = 10;
 const restartWindowMs = 60_000;
