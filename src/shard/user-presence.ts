@@ -60,8 +60,8 @@ export class UserPresence {
   closed(id: ConnectionId, clean: boolean, moment: Moment): void {
     if (!this.#connected.delete(id) || this.#connected.size > 0) return;
     this.#lastClosed = moment.now;
+    // Even without grace not at once: a connection that takes over in the same turn must not look like a change.
     this.#deadline = moment.tick + (clean ? 0 : this.#graceMs);
-    this.#refresh(moment);
   }
 
   /** What the connection says of itself (`away`) or its silence says of it (`idle`). */

@@ -1,0 +1,116 @@
+/** The promise of an inbox under arbitrary orders of appends, losses, answers, refusals, acks and slow sockets. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { CodedError } from '../src/protocol/codes.ts';
+import type { StoredInbox } from '../src/thread/messages.ts';
+import { entryOf, itemOf, lossOf, startInbox } from './inbox-harness.ts';
+
+/** What the world does next, by turns; numbers choose among what is possible. */
+const event = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ does: fc.constant('append' as const), announced: fc.boolean(), own: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('lose' as const), length: fc.integer({ min: 1, max: 3 }) }) },
+  { weight: 5, arbitrary: fc.record({ does: fc.constant('settle' as const), refused: fc.boolean() }) },
+  { weight: 5, arbitrary: fc.record({ does: fc.constant('read' as const), limit: fc.integer({ min: 1, max: 4 }), fails: fc.boolean() }) },
+  { weight: 4, arbitrary: fc.record({ does: fc.constant('drain' as const), who: fc.nat(1) }) },
+  { weight: 4, arbitrary: fc.record({ does: fc.constant('ack' as const), who: fc.nat(1), share: fc.double({ min: 0, max: 1, noNaN: true }) }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('tick' as const) }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('recheck' as const) }) },
+);
+
+test('whatever happens in whatever order, every device gets every number once and in order: as an item, as lost, or as its own', () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 80 }), (events) => {
+      const { effects, users, connect, notice, turn, tick } = startInbox();
+      const connections = [connect(0, 0, 'phone'), connect(0, 0, 'laptop')];
+      const got: number[][] = [[], []];
+      const own = new Set<number>();
+      const lost = new Set<number>();
+      let head = 0;
+      const collect = () => {
+        connections.forEach((connection, who) => {
+          for (const item of effects.inbox(connection)) {
+            const [from, to] = typeof item === 'number' ? [item, item] : item;
+            for (let n = from; n <= to; n++) {
+              expect(n).toBeGreaterThan(got[who]?.at(-1) ?? 0);
+              got[who]?.push(n);
+            }
+          }
+        });
+      };
+      const read = (limit: number) => {
+        const [asked] = effects.reads;
+        if (asked === undefined || asked.query.read !== 'inbox') return;
+        const { after, limit: most } = asked.query;
+        const reply: StoredInbox = { items: [], losses: [], head };
+        for (let n = after + 1; n <= head && reply.items.length < Math.min(limit, most); n++) {
+          if (lost.has(n)) reply.losses.push({ from: n, to: n, reason: 'dropped' });
+          else reply.items.push({ n, entry: entryOf(n) });
+        }
+        turn(() => {
+          effects.answer('inbox', reply);
+        });
+      };
+      const settle = (refused: boolean) => {
+        const [commit] = effects.commits.splice(0, 1);
+        turn(() => commit?.settled(refused ? { code: 'storage', message: '' } : { code: 'done' }, 0));
+      };
+      const ack = (who: number, share: number) => {
+        const through = Math.floor((got[who]?.at(-1) ?? 0) * share);
+        const connection = connections[who];
+        if (connection !== undefined) turn(() => users.command(connection, { op: 'ack', through }, effects));
+      };
+      for (const step of events) {
+        switch (step.does) {
+          case 'append':
+            head++;
+            if (step.own) own.add(head);
+            if (step.announced) notice(itemOf(head, step.own ? 'phone' : null));
+            break;
+          case 'lose': {
+            const from = head + 1;
+            head += step.length;
+            for (let n = from; n <= head; n++) lost.add(n);
+            notice(lossOf(from, head));
+            break;
+          }
+          case 'settle':
+            settle(step.refused);
+            break;
+          case 'read':
+            if (!step.fails) read(step.limit);
+            else if (effects.reads.length > 0) turn(() => effects.fail('inbox', new CodedError('busy')));
+            break;
+          case 'drain':
+            turn(() => effects.drained(connections[step.who]));
+            break;
+          case 'ack':
+            ack(step.who, step.share);
+            break;
+          case 'tick':
+            tick();
+            break;
+          case 'recheck':
+            turn(() => users.recheck(effects));
+            break;
+        }
+        collect();
+      }
+      // Then the world is kind: everything is answered, every client acks what it got.
+      notice(itemOf(++head));
+      for (let i = 0; i < head + 20; i++) {
+        while (effects.commits.length > 0) settle(false);
+        while (effects.reads.length > 0) read(100);
+        turn(() => effects.drained());
+        collect();
+        ack(0, 1);
+        ack(1, 1);
+        tick();
+      }
+      const all = Array.from({ length: head }, (_, i) => i + 1);
+      expect(got[1]).toEqual(all);
+      expect(got[0]).toEqual(all.filter((n) => got[0]?.includes(n) || !own.has(n)));
+      expect(effects.commits).toEqual([]);
+    }),
+    { numRuns: 500 },
+  );
+});
