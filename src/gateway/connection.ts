@@ -1,0 +1,167 @@
+/**
+ * What the gateway knows of those who send commands: a `Connection` (one socket) or a service of the backend API, and what
+ * each has under way. State only; what happens to it is in the files that are named at the fields.
+ */
+import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
+import type { ConnectionId, Format, RoomKey } from '../thread/messages.ts';
+
+/** Fields of a map that is sent; those without a value are left out. */
+export type Fields = Record<string, unknown>;
+
+export type HeldFrame = { bytes: Buffer };
+
+/** `hello`: nothing but one hello is taken. `opening`: it is being answered. `draining`: answers only. `closed`: the socket may linger. */
+export type Phase =
+  | { is: 'hello'; deadline: number }
+  | { is: 'opening'; deadline: number; id: number | undefined; known: boolean; held: HeldFrame[]; heldBytes: number }
+  | { is: 'open' }
+  | { is: 'draining' }
+  | { is: 'closed' };
+export type PhaseName = Phase['is'];
+
+/** A command that waits for its answer. The plain ones, by far the most, are shared objects: one per op and shard. */
+export type OpenCommand =
+  /** `repeatable`: sending it again cannot do it twice. */
+  | { is: 'plain'; op: string; shard: number; repeatable: boolean }
+  | { is: 'follow'; op: 'subscribe' | 'unsubscribe'; shard: number; room: string }
+  | { is: 'scatter'; op: 'who' | 'watch' | 'unwatch' | 'resume'; waiting: Set<number>; names: Map<number, string[]>; lists: Record<string, unknown[]> }
+  | { is: 'here'; op: string };
+
+/** A room that a connection follows; its key is the room's name. */
+export type Subscription = {
+  readonly room: string;
+  readonly shard: number;
+  presence: boolean;
+  state: /** By the command `id` (0: it had none), and not attached yet: only the client knows the position. */
+    | { is: 'asked'; id: number }
+    /** Fed by pages; `lastSeq` is the last seq that is certain to have been written. */
+    | { is: 'behind'; lastSeq: number }
+    /** In the slot, at `index` of the list of the connection's format. */
+    | { is: 'live'; slot: Slot; index: number };
+};
+
+/** The live subscribers of one active room, by format: what a delivery that names the room goes to. */
+export type Slot = {
+  readonly roomKey: RoomKey;
+  readonly room: string;
+  readonly shard: number;
+  lastSeq: number;
+  readonly lists: readonly [json: Connection[], msgpack: Connection[]];
+};
+
+export abstract class Sender {
+  readonly number: ConnectionId;
+  readonly format: Format;
+  readonly service: boolean;
+  user = '';
+  device = '';
+  scopes: readonly string[] = [];
+  home = 0;
+  /** By shard: whether it knows of this sender. */
+  readonly opened: boolean[];
+  readonly commands = new Map<number, OpenCommand>();
+
+  constructor(number: ConnectionId, format: Format, service: boolean, shards: number) {
+    this.number = number;
+    this.format = format;
+    this.service = service;
+    this.opened = new Array<boolean>(shards).fill(false);
+  }
+
+  abstract answer(fields: Fields): void;
+}
+
+export type ConnectionInit = {
+  number: ConnectionId;
+  id: string;
+  format: Format;
+  shards: number;
+  ws: WebSocket;
+  socket: Socket;
+  address: string;
+  bearer: string | null;
+  openedAt: number;
+  /** The sweep's time, and the monotonic clock's. */
+  now: number;
+  tick: number;
+  helloTimeoutMs: number;
+  /** From which age of the last sign of life a ping is sent. */
+  pingAfterMs: number;
+  rateBurst: number;
+};
+
+export class Connection extends Sender {
+  readonly id: string;
+  readonly ws: WebSocket;
+  /** The socket that `upgrade` handed over: ready frames are written to it beside `ws` (DESIGN 11.8). */
+  readonly socket: Socket;
+  readonly address: string;
+  /** Wall clock, for people. */
+  readonly openedAt: number;
+  /** Token of the Authorization header, until hello. */
+  bearer: string | null;
+  phase: Phase;
+  readonly rooms = new Map<string, Subscription>();
+  readonly watches = new Set<string>();
+  /** Monotonic; null: the token does not expire. */
+  expiresAt: number | null = null;
+  warned = false;
+  /** How long before its end the client is told. */
+  noticeMs = 0;
+  refreshing = false;
+
+  // outbox.ts: the range of the current flush's arena that is still to be written (from < 0: none), and what is unsent
+  from = -1;
+  to = 0;
+  touched = false;
+  corked = false;
+  backed = false;
+  /** Releases of what the first blocked write holds in memory. */
+  blocked: (() => void) | null = null;
+  /** Shards that wait for `drained`. */
+  readonly paced: number[] = [];
+  /** Why nothing is read from the socket. */
+  readonly paused = { held: false, outbox: false };
+
+  // inbound.ts
+  tokens: number;
+  tokensAt: number;
+  badFrames = 0;
+  framesIn = 0;
+
+  // sweep.ts: all by the sweep's own time
+  commandAt: number;
+  aliveAt: number;
+  pingedAt: number | null = null;
+  readonly pingAfterMs: number;
+  bytesRead = 0;
+  idle = false;
+  /** What was queued when its write queue last moved, and when that was. */
+  queue = 0;
+  unsent = 0;
+  movedAt = 0;
+
+  constructor(init: ConnectionInit, send: (to: Connection, fields: Fields) => void) {
+    super(init.number, init.format, false, init.shards);
+    this.id = init.id;
+    this.ws = init.ws;
+    this.socket = init.socket;
+    this.address = init.address;
+    this.bearer = init.bearer;
+    this.openedAt = init.openedAt;
+    this.phase = { is: 'hello', deadline: init.now + init.helloTimeoutMs };
+    this.pingAfterMs = init.pingAfterMs;
+    this.commandAt = init.now;
+    this.aliveAt = init.now;
+    this.tokens = init.rateBurst;
+    this.tokensAt = init.tick;
+    this.#send = send;
+  }
+
+  readonly #send: (to: Connection, fields: Fields) => void;
+
+  answer(fields: Fields): void {
+    this.#send(this, fields);
+  }
+}

@@ -1,0 +1,24 @@
+/** A map as one ready WebSocket frame, and back: for what the gateway itself says and hears. */
+import { decode, encode } from '../protocol/codec.ts';
+import { frameBytes, writeFrameHeader } from '../protocol/frames.ts';
+import type { Format } from '../thread/messages.ts';
+import type { Fields } from './connection.ts';
+
+/** A ping without payload; the same bytes for everybody. */
+export const pingFrame = Buffer.from([0x89, 0]);
+
+/** Fields that are undefined are left out. */
+export function frameOf(fields: Fields, format: Format): Buffer {
+  const payload = encode(fields, format);
+  const head = frameBytes(payload.length);
+  const frame = Buffer.allocUnsafe(head + payload.length);
+  writeFrameHeader(frame, 0, format === 'json' ? 1 : 2, payload.length);
+  frame.set(payload, head);
+  return frame;
+}
+
+/** The map in a ready frame of the hub (unmasked, unfragmented). */
+export function fieldsOf(frame: Buffer, format: Format): Fields {
+  const short = (frame[1] as number) & 127;
+  return decode(frame.subarray(short < 126 ? 2 : short === 126 ? 4 : 10), format);
+}

@@ -1,0 +1,148 @@
+/**
+ * What comes in from sockets: every frame is scanned and counted against its connection's limits here, then answered by the
+ * gateway itself or sent on its way to a shard. A fault in it closes that connection and no other.
+ */
+
+import { CodedError, type ErrorCode } from '../protocol/codes.ts';
+import type { Header } from '../protocol/header.ts';
+import { ScanError } from '../protocol/header.ts';
+import { scan } from '../protocol/scan.ts';
+import type { Clock } from '../thread/clock.ts';
+import type { Log } from '../thread/log.ts';
+import type { Connection } from './connection.ts';
+import type { Counters } from './counters.ts';
+import type { Outbox } from './outbox.ts';
+import type { Pool } from './pool.ts';
+import { refusal } from './refusal.ts';
+import type { Routing } from './routing.ts';
+import type { Session } from './session.ts';
+import type { Shards } from './shards.ts';
+
+export type InboundDeps = {
+  clock: Clock;
+  log: Log;
+  counters: Counters;
+  outbox: Outbox;
+  pool: Pool;
+  shards: Shards;
+  routing: Routing;
+  session: Session;
+  limits: { rateLimit: number; rateBurst: number; badFramesMax: number };
+  /** The sweep's time: coarse, and cheap to read. */
+  time: { readonly now: number };
+};
+
+/** What only a broken or hostile client sends. */
+const faults: ReadonlySet<ErrorCode> = new Set(['bad-frame', 'bad-request', 'bad-value', 'unknown-op', 'unauthenticated', 'too-large']);
+/** What the client's library does by itself says nothing about its user. */
+const automatic: ReadonlySet<string> = new Set(['ping', 'ack', 'refresh']);
+
+export class Inbound {
+  readonly #deps: InboundDeps;
+
+  constructor(deps: InboundDeps) {
+    this.#deps = deps;
+  }
+
+  /** One message of a socket. */
+  message(connection: Connection, bytes: Buffer, binary: boolean): void {
+    const { counters, pool, log } = this.#deps;
+    if (connection.phase.is === 'closed') return;
+    counters.framesIn++;
+    counters.bytesIn += bytes.length;
+    connection.framesIn++;
+    try {
+      if (binary !== (connection.format === 'msgpack')) {
+        const kind = binary ? 'text frames, not binary ones' : 'binary frames, not text ones';
+        this.#refuse(connection, undefined, undefined, new CodedError('bad-frame', `hubbub.v1.${connection.format} takes ${kind}`));
+      } else this.receive(connection, bytes);
+      if (connection.backed) this.#deps.outbox.restrain(connection);
+    } catch (error) {
+      log('error', 'a frame was not handled by a fault', { connection: connection.id, error });
+      pool.close(connection, 'fault');
+    }
+  }
+
+  receive(connection: Connection, bytes: Buffer): void {
+    if (connection.phase.is === 'closed') return;
+    if (connection.phase.is === 'opening') return this.#deps.session.hold(connection, bytes);
+    let header: Header;
+    try {
+      header = scan(bytes, connection.format);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      const found = error instanceof ScanError ? error : null;
+      return this.#refuse(connection, found?.id, found?.op, error);
+    }
+    if (!this.#allowed(connection)) return this.#slowDown(connection, header);
+    try {
+      this.#command(connection, bytes, header);
+      connection.badFrames = 0;
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      this.#refuse(connection, header.id, header.op, error);
+    }
+  }
+
+  #command(connection: Connection, bytes: Buffer, header: Header): void {
+    const { session, routing, time, clock } = this.#deps;
+    const { op, id } = header;
+    if (connection.phase.is === 'hello') {
+      if (op !== 'hello') throw new CodedError('unauthenticated');
+      return session.hello(connection, bytes);
+    }
+    if (connection.phase.is === 'draining') throw new CodedError('draining');
+    if (!automatic.has(op)) {
+      connection.commandAt = time.now;
+      if (connection.idle) this.#awake(connection);
+    }
+    switch (op) {
+      case 'hello':
+        return session.hello(connection, bytes);
+      case 'refresh':
+        if (id !== undefined && connection.commands.has(id)) throw new CodedError('bad-request', 'a command of this id is not answered yet', 'id');
+        return session.refresh(connection, bytes);
+      case 'ping':
+        if (id !== undefined) connection.answer({ op: 'ok', id, now: clock.now() });
+        return;
+      default:
+        return routing.route(connection, bytes, header);
+    }
+  }
+
+  #awake(connection: Connection): void {
+    connection.idle = false;
+    this.#deps.shards.tell(connection.home, { t: 'idle', connection: connection.number, idle: false });
+  }
+
+  /** Takes a token from the connection's bucket; the clock is read only when the bucket is empty. */
+  #allowed(connection: Connection): boolean {
+    const { limits, clock } = this.#deps;
+    if (limits.rateLimit === 0) return true;
+    if (connection.tokens < 1) {
+      const now = clock.tick();
+      connection.tokens = Math.min(limits.rateBurst, connection.tokens + ((now - connection.tokensAt) * limits.rateLimit) / 1_000);
+      connection.tokensAt = now;
+    }
+    if (connection.tokens >= 1) {
+      connection.tokens--;
+      return true;
+    }
+    return false;
+  }
+
+  #slowDown(connection: Connection, { id, op }: Header): void {
+    const { counters, limits } = this.#deps;
+    counters.rateLimited++;
+    const waitMs = Math.ceil(((1 - connection.tokens) * 1_000) / limits.rateLimit);
+    connection.answer(refusal(id, op, new CodedError('rate-limited'), waitMs));
+  }
+
+  #refuse(connection: Connection, id: number | undefined, of: string | undefined, error: CodedError): void {
+    const { counters, pool, limits } = this.#deps;
+    connection.answer(refusal(id, of, error));
+    if (!faults.has(error.code)) return;
+    counters.badFrames++;
+    if (++connection.badFrames > limits.badFramesMax) pool.close(connection, 'abuse', true);
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * The one place that writes to sockets. During a flush each connection collects ranges of the shard's arena; adjoining ranges
+ * become one, so that most sockets get one write, and those that need more are corked (DESIGN 11.9).
+ *
+ *   put … put, send … ─▶ range of the arena ─▶ end() ─▶ socket.write(view)      a view, shared by all who get that range
+ *                                                 └─▶ backed up: a copy, if it is under a quarter of the arena (11.12)
+ *
+ * It also knows what is unsent: of a connection (its socket's queue) and in all (a shared arena counted once). It never
+ * decides what a connection gets; delivery.ts asks it and does.
+ */
+import { WebSocket } from 'ws';
+import type { Connection, Fields } from './connection.ts';
+import type { Counters } from './counters.ts';
+import { frameOf } from './frame.ts';
+
+/** A copy pays when the write would otherwise keep an arena of this many times its size in memory. */
+const copyBelow = 1 / 4;
+/** Deliveries stop at the hard mark and pages are paced: what goes so far beyond it are answers to somebody who reads none. */
+const repliesFactor = 4;
+
+export type OutboxLimits = { outboxBytesMax: number; outboxLowBytes: number; outboxTotalBytesMax: number };
+
+/** Memory that unfinished writes keep: an arena (for all who were written views of it) or one connection's own bytes. */
+type Hold = { bytes: number; holders: number };
+
+const nothing = Buffer.alloc(0);
+
+export class Outbox {
+  /** Those whose socket did not take all that was written. */
+  readonly backed = new Set<Connection>();
+  readonly #limits: OutboxLimits;
+  readonly #counters: Counters;
+  /** Tells a shard that the connection's next page may come. */
+  readonly #drained: (connection: Connection, shard: number) => void;
+  #arena: Buffer = nothing;
+  #arenaHold: Hold = { bytes: 0, holders: 0 };
+  readonly #touched: Connection[] = [];
+  #view: Buffer = nothing;
+  #viewFrom = -1;
+  #viewTo = -1;
+  #total = 0;
+
+  constructor(limits: OutboxLimits, counters: Counters, drained: (connection: Connection, shard: number) => void) {
+    this.#limits = limits;
+    this.#counters = counters;
+    this.#drained = drained;
+  }
+
+  /** Bytes that unfinished writes keep in memory. */
+  get total(): number {
+    return this.#total;
+  }
+  get overTotal(): boolean {
+    return this.#total > this.#limits.outboxTotalBytesMax;
+  }
+
+  begin(arena: Buffer): void {
+    this.#arena = arena;
+    this.#arenaHold = { bytes: arena.length, holders: 0 };
+    this.#viewFrom = -1;
+    this.#counters.flushes++;
+  }
+
+  /** Adds bytes of the arena to what the connection gets in this flush. */
+  put(connection: Connection, from: number, length: number): void {
+    if (connection.from < 0) {
+      connection.from = from;
+      connection.to = from + length;
+      if (connection.touched) return;
+      connection.touched = true;
+      this.#touched.push(connection);
+    } else if (connection.to === from) {
+      connection.to += length;
+    } else {
+      this.#spill(connection);
+      connection.from = from;
+      connection.to = from + length;
+    }
+  }
+
+  end(): void {
+    for (const connection of this.#touched) {
+      connection.touched = false;
+      this.finish(connection);
+    }
+    this.#touched.length = 0;
+    this.#arena = nothing;
+    this.#view = nothing;
+  }
+
+  /** Writes what the connection has collected so far; before a close, and at the end of a flush. */
+  finish(connection: Connection): void {
+    if (connection.from >= 0) {
+      const { from, to } = connection;
+      connection.from = -1;
+      this.#write(connection, this.#range(from, to), true);
+    }
+    if (connection.corked) {
+      connection.corked = false;
+      connection.socket.uncork();
+    }
+    this.#settle(connection);
+  }
+
+  /** One map of the gateway's own, behind whatever the flush under way has for the connection. */
+  send(connection: Connection, fields: Fields): void {
+    this.sendFrame(connection, frameOf(fields, connection.format));
+  }
+
+  sendFrame(connection: Connection, frame: Buffer): void {
+    if (connection.from >= 0) this.#spill(connection);
+    this.#write(connection, frame, false);
+    this.#counters.framesOut++;
+    if (!connection.touched) this.#settle(connection);
+  }
+
+  unsent(connection: Connection): number {
+    return connection.socket.writableLength + (connection.from < 0 ? 0 : connection.to - connection.from);
+  }
+
+  /** Called when a write has finished, and when the socket says that it drained. */
+  progress(connection: Connection): void {
+    connection.blocked?.();
+    const unsent = connection.socket.writableLength;
+    if (unsent === 0) this.#clear(connection);
+    if (unsent > this.#limits.outboxLowBytes) return;
+    this.#grant(connection);
+    if (connection.paused.outbox) {
+      connection.paused.outbox = false;
+      if (!connection.paused.held) connection.ws.resume();
+    }
+  }
+
+  /** Reads nothing more from a connection that does not take its answers, until it has. */
+  restrain(connection: Connection): void {
+    if (connection.paused.outbox || connection.socket.writableLength <= this.#limits.outboxBytesMax) return;
+    connection.paused.outbox = true;
+    connection.ws.pause();
+  }
+
+  /** The connection is closed: nothing of it is waited for. */
+  forget(connection: Connection): void {
+    this.#clear(connection);
+    connection.paced.length = 0;
+    connection.from = -1;
+  }
+
+  #spill(connection: Connection): void {
+    if (!connection.corked) {
+      connection.corked = true;
+      connection.socket.cork();
+    }
+    const { from, to } = connection;
+    connection.from = -1;
+    this.#write(connection, this.#range(from, to), true);
+  }
+
+  /** A view of the arena; the last one again where the range is the same, as it is for all subscribers of a room. */
+  #range(from: number, to: number): Buffer {
+    if (from !== this.#viewFrom || to !== this.#viewTo) {
+      this.#view = this.#arena.subarray(from, to);
+      this.#viewFrom = from;
+      this.#viewTo = to;
+    }
+    return this.#view;
+  }
+
+  #write(connection: Connection, bytes: Buffer, ofArena: boolean): void {
+    // Beside ws only while it is open: after its close frame nothing may follow (DESIGN 11.8).
+    if (connection.ws.readyState !== WebSocket.OPEN) return;
+    this.#counters.bytesOut += bytes.length;
+    if (!connection.backed && connection.paced.length === 0) {
+      connection.socket.write(bytes);
+      return;
+    }
+    const copied = ofArena && connection.backed && bytes.length < this.#arena.length * copyBelow;
+    const release = this.#hold(ofArena && !copied ? this.#arenaHold : { bytes: bytes.length, holders: 0 });
+    connection.socket.write(copied ? Buffer.from(bytes) : bytes, () => {
+      release();
+      this.progress(connection);
+    });
+  }
+
+  #settle(connection: Connection): void {
+    const unsent = connection.socket.writableLength;
+    if (unsent > 0 && !connection.backed && connection.phase.is !== 'closed') {
+      connection.backed = true;
+      this.backed.add(connection);
+      const release = this.#hold(this.#arena.length > 0 ? this.#arenaHold : { bytes: unsent, holders: 0 });
+      connection.blocked = () => {
+        connection.blocked = null;
+        release();
+      };
+    }
+    if (unsent > this.#limits.outboxBytesMax * repliesFactor) {
+      this.#counters.terminated++;
+      connection.ws.terminate();
+    } else if (unsent <= this.#limits.outboxLowBytes) this.#grant(connection);
+  }
+
+  #grant(connection: Connection): void {
+    if (connection.paced.length === 0) return;
+    for (const shard of connection.paced) this.#drained(connection, shard);
+    connection.paced.length = 0;
+  }
+
+  #clear(connection: Connection): void {
+    connection.blocked?.();
+    if (!connection.backed) return;
+    connection.backed = false;
+    this.backed.delete(connection);
+  }
+
+  #hold(hold: Hold): () => void {
+    if (hold.holders++ === 0) this.#total += hold.bytes;
+    return () => {
+      if (--hold.holders === 0) this.#total -= hold.bytes;
+    };
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * The life of a shard's thread as sockets see it: none of them closes when it dies (DESIGN 2.10). Its commands are answered
+ * so that clients repeat them; to its successor every connection is told again, with the positions its writes had reached.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import type { Log } from '../thread/log.ts';
+import { placeOf } from '../thread/placement.ts';
+import type { Backend } from './backend.ts';
+import type { Connection } from './connection.ts';
+import type { Delivery } from './delivery.ts';
+import type { Pool } from './pool.ts';
+import type { Routing } from './routing.ts';
+import type { Session } from './session.ts';
+import type { Shards } from './shards.ts';
+
+export type ReattachDeps = { log: Log; pool: Pool; shards: Shards; backend: Backend; routing: Routing; session: Session; delivery: Delivery };
+
+export class Reattach {
+  readonly #deps: ReattachDeps;
+
+  constructor(deps: ReattachDeps) {
+    this.#deps = deps;
+  }
+
+  attach(index: number, port: MessagePort): void {
+    const { shards, pool, delivery, log } = this.#deps;
+    const shard = shards.get(index);
+    if (shard.link !== null) this.detach(index);
+    shards.connect(shard, port, {
+      batch: (from, list, arena) => delivery.batch(from, list, arena),
+      closed: () => this.detach(index),
+    });
+    for (const connection of pool.connections.values()) this.#introduce(connection, index);
+    if (shard.incarnations > 1) log('info', 'a shard is back', { shard: index, connections: pool.size });
+  }
+
+  detach(index: number): void {
+    const { shards, pool, backend, routing } = this.#deps;
+    const shard = shards.get(index);
+    const { link } = shard;
+    if (link === null) return;
+    shard.link = null;
+    link.close();
+    for (const connection of pool.connections.values()) {
+      routing.lost(connection, index);
+      const at = connection.paced.indexOf(index);
+      if (at >= 0) connection.paced.splice(at, 1);
+    }
+    for (const service of backend.all) routing.lost(service, index);
+    shard.slots.clear();
+  }
+
+  #introduce(connection: Connection, index: number): void {
+    const { session, shards } = this.#deps;
+    const { phase, home, number } = connection;
+    if (home === index && (phase.is === 'open' || phase.is === 'draining' || (phase.is === 'opening' && phase.known))) {
+      session.introduce(connection);
+      if (connection.idle) shards.tell(index, { t: 'idle', connection: number, idle: true });
+    }
+    if (phase.is !== 'open' && phase.is !== 'draining') return;
+    for (const { room, shard } of connection.rooms.values()) if (shard === index) session.follow(connection, room);
+    const watched = [...connection.watches].filter((user) => placeOf(user, shards.all.length) === index);
+    if (watched.length === 0) return;
+    shards.open(connection, index);
+    shards.tell(index, { t: 'watch', connection: number, users: watched });
+  }
+}

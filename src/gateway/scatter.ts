@@ -1,0 +1,111 @@
+/**
+ * Commands about many users or rooms: split by shard, each part a frame of the same op and id, the parts' answers joined into
+ * one. A failed part fails the whole; what other parts did stands, and doing it again changes nothing.
+ */
+
+import { decode, encode } from '../protocol/codec.ts';
+import { CodedError } from '../protocol/codes.ts';
+import type { Command } from '../protocol/commands.ts';
+import { parseCommand } from '../protocol/validate.ts';
+import { placeOf } from '../thread/placement.ts';
+import { Connection, type OpenCommand, type Sender } from './connection.ts';
+import { refusal } from './refusal.ts';
+import type { Shards } from './shards.ts';
+import { asked, drop } from './subscriptions.ts';
+
+type ScatterCommand = Command<'who' | 'watch' | 'unwatch' | 'resume'>;
+type OpenScatter = OpenCommand & { is: 'scatter' };
+export type Split = { command: ScatterCommand; names: Map<number, string[]> };
+
+export class Scatter {
+  readonly #shards: Shards;
+  readonly #limits: { subscriptionsMax: number; watchesMax: number };
+
+  constructor(shards: Shards, limits: { subscriptionsMax: number; watchesMax: number }) {
+    this.#shards = shards;
+    this.#limits = limits;
+  }
+
+  split(sender: Sender, bytes: Uint8Array): Split {
+    const command = parseCommand(decode(bytes, sender.format));
+    if (command.op !== 'who' && command.op !== 'watch' && command.op !== 'unwatch' && command.op !== 'resume')
+      throw new CodedError('internal', `${command.op} is not split`);
+    const all = command.op === 'resume' ? Object.keys(command.rooms) : [...new Set(command.users)];
+    if (sender instanceof Connection) this.#check(sender, command.op, all);
+    const names = new Map<number, string[]>();
+    for (const name of all) {
+      const shard = placeOf(name, this.#shards.all.length);
+      const own = names.get(shard);
+      if (own === undefined) names.set(shard, [name]);
+      else own.push(name);
+    }
+    return { command, names };
+  }
+
+  send(sender: Sender, { command, names }: Split, id: number | undefined): void {
+    const { op } = command;
+    if (id !== undefined) {
+      // An empty resume goes nowhere and is answered at once.
+      if (names.size === 0) return sender.answer({ op: 'ok', id, rooms: 0 });
+      sender.commands.set(id, { is: 'scatter', op, waiting: new Set(names.keys()), names, lists: {} });
+    }
+    for (const [shard, own] of names) {
+      if (sender instanceof Connection) note(sender, op, own, shard, id ?? 0);
+      this.#shards.frame(sender, shard, encode({ ...command, id, ...partOf(command, own) }, sender.format));
+    }
+  }
+
+  part(sender: Sender, command: OpenScatter, shard: number, id: number, part: Record<string, unknown[]>, error: CodedError | null): void {
+    if (!command.waiting.delete(shard)) return;
+    if (error !== null) {
+      sender.commands.delete(id);
+      if (sender instanceof Connection) this.refused(sender, command, id);
+      return sender.answer(refusal(id, command.op, error));
+    }
+    for (const [field, list] of Object.entries(part)) command.lists[field] = command.lists[field]?.concat(list) ?? list;
+    // Rooms that may not be followed are not among those the shard took on.
+    if (command.op === 'resume' && sender instanceof Connection) forgetAsked(sender, command.names.get(shard) ?? [], id, new Set(part.rooms));
+    if (command.waiting.size > 0) return;
+    sender.commands.delete(id);
+    sender.answer({ op: 'ok', id, ...(command.op === 'resume' ? { rooms: command.lists.rooms?.length ?? 0 } : command.lists) });
+  }
+
+  /** The command has failed: nothing of it is expected any more. */
+  refused(connection: Connection, command: OpenScatter, id: number): void {
+    for (const names of command.names.values()) {
+      if (command.op === 'resume') forgetAsked(connection, names, id, new Set());
+      else if (command.op === 'watch') for (const name of names) connection.watches.delete(name);
+    }
+  }
+
+  #check(connection: Connection, op: ScatterCommand['op'], names: string[]): void {
+    if (op === 'resume') {
+      const added = names.filter((room) => !connection.rooms.has(room)).length;
+      if (connection.rooms.size + added > this.#limits.subscriptionsMax + 1)
+        throw new CodedError('limit', `a connection may follow ${this.#limits.subscriptionsMax} rooms`);
+    } else if (op === 'watch') {
+      const added = names.filter((user) => !connection.watches.has(user)).length;
+      if (connection.watches.size + added > this.#limits.watchesMax) throw new CodedError('limit', `a connection may watch ${this.#limits.watchesMax} users`);
+    }
+  }
+}
+
+function partOf(command: ScatterCommand, names: string[]): Record<string, unknown> {
+  if (command.op !== 'resume') return { users: names };
+  return { rooms: Object.fromEntries(names.map((room) => [room, command.rooms[room]])) };
+}
+
+function note(connection: Connection, op: ScatterCommand['op'], names: string[], shard: number, id: number): void {
+  for (const name of names) {
+    if (op === 'resume') asked(connection, name, shard, id, false);
+    else if (op === 'watch') connection.watches.add(name);
+    else if (op === 'unwatch') connection.watches.delete(name);
+  }
+}
+
+function forgetAsked(connection: Connection, rooms: string[], id: number, except: ReadonlySet<unknown>): void {
+  for (const room of rooms) {
+    const state = connection.rooms.get(room)?.state;
+    if (state?.is === 'asked' && state.id === id && !except.has(room)) drop(connection, room);
+  }
+}

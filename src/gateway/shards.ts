@@ -1,0 +1,83 @@
+/**
+ * The gateway's ends of the links to the shards, and what each shard was told of whom. A shard without a thread has no link:
+ * what is for it is refused with `busy` by those who ask `ready` first.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { Link } from '../thread/link.ts';
+import type { RoomKey, ToGateway, ToShard } from '../thread/messages.ts';
+import type { Sender, Slot } from './connection.ts';
+
+export type ShardLink = Link<ToShard, ToGateway>;
+export type Shard = {
+  readonly index: number;
+  link: ShardLink | null;
+  /** How many threads it has had. */
+  incarnations: number;
+  readonly slots: Map<RoomKey, Slot>;
+};
+
+export class Shards {
+  readonly all: readonly Shard[];
+
+  constructor(count: number) {
+    this.all = Array.from({ length: count }, (_, index) => ({ index, link: null, incarnations: 0, slots: new Map<RoomKey, Slot>() }));
+  }
+
+  get(index: number): Shard {
+    const shard = this.all[index];
+    if (shard === undefined) throw new Error(`there is no shard ${index}`);
+    return shard;
+  }
+
+  /** Whether a command for the shard can be taken. */
+  ready(index: number): boolean {
+    const { link } = this.get(index);
+    return link !== null && !link.full;
+  }
+
+  connect(
+    shard: Shard,
+    port: MessagePort,
+    handlers: { batch(shard: Shard, list: (number | ToGateway)[], arena: Buffer): void; closed(shard: Shard): void },
+  ): void {
+    shard.link?.close();
+    const link: ShardLink = new Link<ToShard, ToGateway>(port, {
+      batch: (list, arena) => {
+        if (shard.link === link) handlers.batch(shard, list, arena);
+      },
+      closed: () => {
+        if (shard.link === link) handlers.closed(shard);
+      },
+    });
+    shard.link = link;
+    shard.incarnations++;
+  }
+
+  tell(index: number, message: ToShard): void {
+    this.get(index).link?.push(message);
+  }
+
+  /** Makes the sender known to the shard, before anything else of it goes there. */
+  open(sender: Sender, index: number): void {
+    if (sender.opened[index]) return;
+    const { link } = this.get(index);
+    if (link === null) return;
+    sender.opened[index] = true;
+    const { number: connection, user, device, format, service } = sender;
+    link.push({ t: 'open', connection, user, device, format, service, scopes: [...sender.scopes] });
+  }
+
+  /** A frame of a command; the shard must be `ready`. */
+  frame(sender: Sender, index: number, bytes: Uint8Array): void {
+    this.open(sender, index);
+    this.get(index).link?.frame(sender.number, bytes);
+  }
+
+  close(sender: Sender, clean: boolean): void {
+    for (let index = 0; index < this.all.length; index++) {
+      if (!sender.opened[index]) continue;
+      sender.opened[index] = false;
+      this.tell(index, { t: 'close', connection: sender.number, clean });
+    }
+  }
+}

@@ -1,0 +1,83 @@
+/**
+ * Who follows which room: the slots that deliveries name, with removal in constant time, and each connection's own list,
+ * which outlives a shard's thread. Called by delivery (what a shard says), routing (what a client asks) and the shards' loss.
+ */
+import { type Format, formats } from '../thread/messages.ts';
+import type { Connection, Slot, Subscription } from './connection.ts';
+
+export function formatIndex(format: Format): 0 | 1 {
+  return formats.indexOf(format) as 0 | 1;
+}
+
+/** The client has asked to follow; counts against its limit at once. */
+export function asked(connection: Connection, room: string, shard: number, id: number, presence: boolean): void {
+  if (!connection.rooms.has(room)) connection.rooms.set(room, { room, shard, presence, state: { is: 'asked', id } });
+}
+
+/** Followed without a command, from a position that the gateway knows. */
+export function following(connection: Connection, room: string, shard: number, lastSeq: number): void {
+  connection.rooms.set(room, { room, shard, presence: false, state: { is: 'behind', lastSeq } });
+}
+
+export function attach(connection: Connection, slot: Slot, fromSeq: number, presence: boolean): void {
+  let subscription = connection.rooms.get(slot.room);
+  if (subscription?.state.is === 'live') unlist(connection, subscription.state.slot, subscription.state.index);
+  const list = slot.lists[formatIndex(connection.format)];
+  const state = { is: 'live', slot, index: list.length } as const;
+  if (subscription === undefined) {
+    subscription = { room: slot.room, shard: slot.shard, presence, state };
+    connection.rooms.set(slot.room, subscription);
+  } else {
+    subscription.presence = presence;
+    subscription.state = state;
+  }
+  list.push(connection);
+  if (fromSeq - 1 > slot.lastSeq) slot.lastSeq = fromSeq - 1;
+}
+
+/** The subscription has ended, live or not. */
+export function drop(connection: Connection, room: string): void {
+  const subscription = connection.rooms.get(room);
+  if (subscription === undefined) return;
+  if (subscription.state.is === 'live') unlist(connection, subscription.state.slot, subscription.state.index);
+  connection.rooms.delete(room);
+}
+
+/** Takes a connection whose outbox is full out of the slot; false: it was not in it. */
+export function fallBehind(connection: Connection, slot: Slot, lastSeq: number): boolean {
+  const subscription = connection.rooms.get(slot.room);
+  if (subscription?.state.is !== 'live') return false;
+  unlist(connection, slot, subscription.state.index);
+  subscription.state = { is: 'behind', lastSeq };
+  return true;
+}
+
+export function leaveAll(connection: Connection): void {
+  for (const { state } of connection.rooms.values()) if (state.is === 'live') unlist(connection, state.slot, state.index);
+  connection.rooms.clear();
+}
+
+/**
+ * What remains of the connection's subscriptions when a shard's thread is gone: those at a known position wait to be
+ * followed again. Returns the others, whose position only the client knows.
+ */
+export function loseShard(connection: Connection, shard: number): Subscription[] {
+  const lost: Subscription[] = [];
+  for (const subscription of connection.rooms.values()) {
+    if (subscription.shard !== shard) continue;
+    if (subscription.state.is === 'live') subscription.state = { is: 'behind', lastSeq: subscription.state.slot.lastSeq };
+    else if (subscription.state.is === 'asked') lost.push(subscription);
+  }
+  for (const { room } of lost) connection.rooms.delete(room);
+  return lost;
+}
+
+/** Fills the hole with the last of the list, whose index moves with it. */
+function unlist(connection: Connection, slot: Slot, index: number): void {
+  const list = slot.lists[formatIndex(connection.format)];
+  const last = list.pop();
+  if (last === undefined || last === connection) return;
+  list[index] = last;
+  const moved = last.rooms.get(slot.room);
+  if (moved?.state.is === 'live') moved.state.index = index;
+}

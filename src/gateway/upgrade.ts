@@ -1,0 +1,190 @@
+/**
+ * Admission: which handshakes become connections. Everything that can be refused is refused here, in plain HTTP, before a
+ * connection has any state; what is left goes to `ws`, which checks the handshake itself.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { v7 } from 'uuid';
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import { type FilledOptions, isLoopbackHost } from '../options.ts';
+import { subprotocols } from '../protocol/codec.ts';
+import type { Clock } from '../thread/clock.ts';
+import type { Log } from '../thread/log.ts';
+import { Connection, type Fields } from './connection.ts';
+import type { Counters, Rejection } from './counters.ts';
+import type { Inbound } from './inbound.ts';
+import type { Outbox } from './outbox.ts';
+import type { Pool } from './pool.ts';
+
+const paths: ReadonlySet<string> = new Set(['/', '/ws']);
+/** Where a token would end up in the logs of every proxy on the way. */
+const tokenParameters = ['token', 'access_token', 'jwt'];
+/** Frames of a few bytes each must not hold memory by their number (FAULTS A.6). */
+const fragmentsMax = 64;
+const bufferedChunksMax = 1_024;
+/** How long the peer has to answer a close frame. */
+const closeTimeoutMs = 5_000;
+const bearerBytesMax = 8_192;
+
+const statusTexts: Record<number, string> = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found', 503: 'Service Unavailable' };
+
+export type UpgradeDeps = {
+  options: FilledOptions;
+  clock: Clock;
+  log: Log;
+  counters: Counters;
+  pool: Pool;
+  outbox: Outbox;
+  inbound: Inbound;
+  shards: number;
+  time: { readonly now: number };
+  nextNumber(): number;
+};
+
+export class Upgrade {
+  readonly #deps: UpgradeDeps;
+  readonly #server: WebSocketServer;
+  #tokens: number;
+  #tokensAt: number;
+  /** No more are taken: the hub is stopping. */
+  draining = false;
+
+  constructor(deps: UpgradeDeps) {
+    this.#deps = deps;
+    this.#tokens = deps.options.acceptPerSecond;
+    this.#tokensAt = deps.clock.tick();
+    const options: ServerOptions & { closeTimeout: number } = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: deps.options.frameBytesMax,
+      maxFragments: fragmentsMax,
+      maxBufferedChunks: bufferedChunksMax,
+      skipUTF8Validation: false,
+      closeTimeout: closeTimeoutMs,
+      handleProtocols: (offered) => [...offered].find((name) => Object.hasOwn(subprotocols, name)) ?? false,
+    };
+    this.#server = new WebSocketServer(options);
+    // Whoever listens owns the socket: without an answer and an end it would stay (FAULTS A.7).
+    this.#server.on('wsClientError', (error, socket) => this.#reject(socket, 'handshake', 400, error.message));
+  }
+
+  handle(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const refused = this.#refuses(request);
+    if (refused !== null) return this.#reject(socket, ...refused);
+    this.#server.handleUpgrade(request, socket, head, (ws) => this.#open(ws, request, socket as Socket));
+  }
+
+  /** Null: the handshake may go on. Order: what needs no state first, the accept rate last. */
+  #refuses({ url = '/', headers }: IncomingMessage): [Rejection, number, string] | null {
+    const { options, pool } = this.#deps;
+    const [path = '/', query = ''] = url.split('?', 2);
+    if (!paths.has(path)) return ['path', 404, 'connect to / or /ws'];
+    const parameters = new URLSearchParams(query);
+    if (tokenParameters.some((name) => parameters.has(name)))
+      return ['token-in-url', 400, 'a token belongs into hello or the Authorization header, never into the URL'];
+    if (options.dev) {
+      if (!isLoopbackHost(hostName(headers.host ?? ''))) return ['host', 403, 'development mode serves this machine only'];
+      if (headers.forwarded !== undefined || headers['x-forwarded-for'] !== undefined) return ['host', 403, 'development mode does not work behind a proxy'];
+    }
+    if (!this.#originAllowed(headers.origin)) return ['origin', 403, 'connections from this origin are not allowed'];
+    const offered = headers['sec-websocket-protocol'];
+    if (offered !== undefined && !offered.split(',').some((name) => Object.hasOwn(subprotocols, name.trim())))
+      return ['protocol', 400, `none of the offered subprotocols is known; there are ${Object.keys(subprotocols).join(' and ')}`];
+    if (this.draining) return ['draining', 503, 'the hub is stopping'];
+    if (pool.size >= options.connectionsMax) return ['full', 503, 'the hub has as many connections as it may'];
+    if (!this.#paced()) return ['rate', 503, 'too many handshakes at once'];
+    return null;
+  }
+
+  /** Browsers always send an Origin; without one it is no browser, and nobody's cookies or network are borrowed. */
+  #originAllowed(origin: string | undefined): boolean {
+    const { options } = this.#deps;
+    if (origin === undefined || options.origins.includes(origin)) return true;
+    return options.dev && options.origins.length === 0 && URL.canParse(origin) && isLoopbackHost(new URL(origin).hostname);
+  }
+
+  #paced(): boolean {
+    const { options, clock } = this.#deps;
+    const rate = options.acceptPerSecond;
+    if (rate === 0) return true;
+    const now = clock.tick();
+    this.#tokens = Math.min(rate, this.#tokens + ((now - this.#tokensAt) * rate) / 1_000);
+    this.#tokensAt = now;
+    if (this.#tokens < 1) return false;
+    this.#tokens--;
+    return true;
+  }
+
+  #open(ws: WebSocket, request: IncomingMessage, socket: Socket): void {
+    const { options, clock, counters, pool, outbox, inbound, log, shards, time } = this.#deps;
+    const connection = new Connection(
+      {
+        number: this.#deps.nextNumber(),
+        id: v7(),
+        format: subprotocols[ws.protocol] ?? 'json',
+        shards,
+        ws,
+        socket,
+        address: socket.remoteAddress ?? '',
+        bearer: bearerOf(request.headers.authorization),
+        openedAt: clock.now(),
+        now: time.now,
+        tick: clock.tick(),
+        helloTimeoutMs: options.helloTimeoutMs,
+        // Not all at once, however they connected.
+        pingAfterMs: options.heartbeatMs * (0.75 + clock.random() / 4),
+        rateBurst: options.rateBurst,
+      },
+      (to: Connection, fields: Fields) => outbox.send(to, fields),
+    );
+    counters.accepted++;
+    pool.add(connection);
+    ws.on('message', (data, binary) => inbound.message(connection, data as Buffer, binary));
+    ws.on('close', (code) => pool.gone(connection, code));
+    // Faults of the peer: ws closes with their code; the close event does the rest.
+    ws.on('error', (error) => {
+      counters.badFrames++;
+      if (connection.phase.is === 'open') log('info', 'a connection failed', { connection: connection.id, error: error.message });
+    });
+    socket.on('drain', () => outbox.progress(connection));
+  }
+
+  #reject(socket: Duplex, why: Rejection, status: number, text: string): void {
+    this.#deps.counters.rejected[why]++;
+    const retry = status === 503 ? `Retry-After: ${1 + Math.floor(this.#deps.clock.random() * 5)}\r\n` : '';
+    answerAndEnd(socket, `${status} ${statusTexts[status] ?? 'Error'}`, text, retry);
+  }
+}
+
+/** For sockets without a usable request: the HTTP server's `clientError`. */
+export function rejectClient(error: Error, socket: Duplex): void {
+  const code = 'code' in error ? error.code : undefined;
+  if (code === 'ECONNRESET' || !socket.writable) socket.destroy();
+  else if (code === 'HPE_HEADER_OVERFLOW') answerAndEnd(socket, '431 Request Header Fields Too Large', 'the headers are too large');
+  else if (code === 'ERR_HTTP_REQUEST_TIMEOUT') answerAndEnd(socket, '408 Request Timeout', 'the request took too long');
+  else answerAndEnd(socket, '400 Bad Request', 'this is no HTTP request');
+}
+
+function answerAndEnd(socket: Duplex, status: string, text: string, headers = ''): void {
+  socket.on('error', () => socket.destroy());
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const body = `${text}\n`;
+  socket.once('finish', () => socket.destroy());
+  socket.end(
+    `HTTP/1.1 ${status}\r\n${headers}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+}
+
+function hostName(host: string): string {
+  return host.replace(/:\d+$/, '');
+}
+
+function bearerOf(header: string | undefined): string | null {
+  const [, token = null] = /^Bearer +(\S+)$/i.exec(header ?? '') ?? [];
+  return token !== null && token.length <= bearerBytesMax ? token : null;
+}
