@@ -21,6 +21,9 @@ import { systemClock } from './thread/clock.ts';
 import type { Log } from './thread/log.ts';
 import { supervisorBeatMs, Thread, type ThreadSpec } from './thread/supervisor.ts';
 
+/** For the command line, which knows no part but this one. */
+export { mintToken } from './gateway/authenticate.ts';
+
 export type HubStats = Record<string, Record<string, number>>;
 
 export type Hub = {
