@@ -13,8 +13,6 @@ export const listMax = 1_000;
 export const pageMax = 200;
 export const pageDefault = 50;
 export const deviceBytesMax = 64;
-/** The device of connections that named none; several of them are no ghosts of each other. */
-export const defaultDevice = 'default';
 
 export type WireLimits = {
   /** Largest frame a client may send, in bytes. */

@@ -8,7 +8,6 @@ import type { FilledOptions } from '../options.ts';
 import { CodedError } from '../protocol/codes.ts';
 import { decode } from '../protocol/codec.ts';
 import type { Command } from '../protocol/commands.ts';
-import { defaultDevice } from '../protocol/limits.ts';
 import { parseCommand } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
 import { Link } from '../thread/link.ts';
@@ -185,7 +184,7 @@ export class Shard {
     if (connection === undefined) return;
     switch (message.t) {
       case 'hello':
-        return users.hello(connection, message.again, connection.device !== defaultDevice, outlet);
+        return users.hello(connection, message.again, connection.device !== '', outlet);
       case 'follow':
         return this.#rooms.follow(connection, message.room, message.position, message.presence, outlet);
       case 'idle':
