@@ -13,6 +13,7 @@ import Database from 'better-sqlite3';
 import { v7 } from 'uuid';
 import { createAuthenticator } from './gateway/authenticate.ts';
 import { createGateway, type Gateway } from './gateway/gateway.ts';
+import type { HubStats, StatValue } from './http/deps.ts';
 import { createHttp } from './http/http.ts';
 import { type FilledOptions, fillOptions, type HubOptions } from './options.ts';
 import type { StoreOptions } from './persistence/store.ts';
@@ -23,8 +24,6 @@ import { supervisorBeatMs, Thread, type ThreadSpec } from './thread/supervisor.t
 
 /** For the command line, which knows no part but this one. */
 export { mintToken } from './gateway/authenticate.ts';
-
-export type HubStats = Record<string, Record<string, number>>;
 
 export type Hub = {
   readonly port: number;
@@ -38,6 +37,8 @@ export type Hub = {
 };
 
 const maintainMs = 5_000;
+/** A crowd coming back at once: the kernel keeps so many handshakes for us (its own limit permitting). */
+const backlogMax = 4_096;
 const heapMb = { shard: 2_048, persistence: 1_024, reader: 512 } as const;
 
 export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Log }): Promise<Hub> {
@@ -57,7 +58,7 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
   try {
     const authenticate = await createAuthenticator(options, clock, log);
     const gateway = createGateway({ options, clock, log, authenticate, shards });
-    undo.push(() => gateway.drain(0));
+    undo.push(async () => gateway.close());
     const stats = (): HubStats => ({ gateway: { ...gateway.stats() }, ...threads.stats() });
     const { public: app, ops } = await createHttp({
       options,
@@ -77,7 +78,7 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
     app.server.on('upgrade', (request, socket, head) => gateway.upgrade(request, socket, head));
     undo.push(() => threads.stop(options.drainMs));
     await threads.start(gateway);
-    await app.listen({ host: options.host, port: options.port, backlog: 4_096 });
+    await app.listen({ host: options.host, port: options.port, backlog: backlogMax });
     if (ops !== app) await ops.listen({ host: options.opsHost, port: options.opsPort });
 
     let closing: Promise<void> | null = null;
@@ -86,6 +87,7 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
       await app.close();
       if (ops !== app) await ops.close();
       await threads.stop(options.drainMs);
+      gateway.close();
       settleClosed(null);
     };
     return {
@@ -181,7 +183,7 @@ class Threads {
   }
 
   stats(): HubStats {
-    const stats: HubStats = {};
+    const stats: Record<string, Record<string, StatValue>> = {};
     for (const thread of this.#all()) {
       stats[thread.spec.role === 'persistence' ? 'persistence' : `${thread.spec.role}${thread.spec.index}`] = { ...thread.stats, restarts: thread.restarts };
     }

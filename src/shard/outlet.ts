@@ -3,23 +3,46 @@
  * per format and room, operations into the next batch. The one place of a shard that encodes.
  */
 import { v7 } from 'uuid';
+import { encode } from '../protocol/codec.ts';
 import type { CodedError } from '../protocol/codes.ts';
 import { errorCodes } from '../protocol/codes.ts';
-import { encode } from '../protocol/codec.ts';
-import { entryJson, entryMap, ephemeralMap, frameBytes, inboxJson, inboxMap, writeFrameHeader } from '../protocol/frames.ts';
+import {
+  binaryOpcode,
+  entryJson,
+  entryMap,
+  ephemeralJson,
+  ephemeralMap,
+  frameBytes,
+  inboxJson,
+  inboxMap,
+  itemJson,
+  itemMap,
+  textOpcode,
+  writeFrameHeader,
+} from '../protocol/frames.ts';
 import type { Push } from '../protocol/pushes.ts';
+import type { MessageContent } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Link } from '../thread/link.ts';
-import { type EntryRecord, type Format, formats, type MessageAppend, type Operation, type ReadKind, type ReadQuery, type ReadReply, type ToGateway, type ToShard, toGateway } from '../thread/messages.ts';
+import {
+  type EntryRecord,
+  type Format,
+  formats,
+  type MessageAppend,
+  type Operation,
+  type ReadKind,
+  type ReadQuery,
+  type ReadReply,
+  type ToGateway,
+  type ToShard,
+  toGateway,
+} from '../thread/messages.ts';
 import type { Connection, Pushable, Settled } from './actor.ts';
 import type { Commits } from './commits.ts';
 import type { Feed } from './feed.ts';
 import type { Reads } from './reads.ts';
 import type { RoomEffects, RoomState } from './room-state.ts';
 import type { Rooms } from './rooms.ts';
-
-const textOpcode = 1;
-const binaryOpcode = 2;
 
 export type OutletDeps = { link: Link<ToGateway, ToShard>; commits: Commits; reads: Reads; feed: Feed; clock: Clock; rooms: Rooms; epoch: string };
 
@@ -52,10 +75,10 @@ export class Outlet implements RoomEffects {
 
   replyEntries(to: Connection, id: number | undefined, fields: object, entries: readonly EntryRecord[]): void {
     if (id === undefined || !to.open) return;
-    if (to.format === 'msgpack') return this.#answer(to, id, { op: 'ok', id, ...fields, entries: entries.map((record) => entryMap(record, 'msgpack')) });
+    if (to.format === 'msgpack') return this.#answer(to, id, { op: 'ok', id, ...fields, entries: entries.map((record) => itemMap(record, 'msgpack')) });
     const head = JSON.stringify({ op: 'ok', id, ...fields });
     const start = this.#link.arena.offset;
-    this.#text(`${head.slice(0, -1)},"entries":[${entries.map((record) => entryJson(record)).join(',')}]}`);
+    this.#text(`${head.slice(0, -1)},"entries":[${entries.map(itemJson).join(',')}]}`);
     this.#link.record(toGateway.reply, to.id, id, start, this.#link.arena.offset - start);
   }
 
@@ -131,12 +154,13 @@ export class Outlet implements RoomEffects {
     }
   }
 
-  shed(room: RoomState, from: string | null, value: unknown, except: Connection | null): void {
+  shed(room: RoomState, from: string | null, content: MessageContent, except: Connection | null): void {
     for (let i = 0; i < formats.length; i++) {
       const format = formats[i] as Format;
       if (room.formats[format] === 0) continue;
       const start = this.#link.arena.offset;
-      this.#map(ephemeralMap(room.name, from, this.now, value, format), format);
+      if (format === 'json') this.#text(ephemeralJson(room.name, from, this.now, content.stored));
+      else this.#map(ephemeralMap(room.name, from, this.now, content.value, format), format);
       this.#link.record(toGateway.shed, room.key, i, except?.id ?? 0, start, this.#link.arena.offset - start);
     }
   }
@@ -169,12 +193,12 @@ export class Outlet implements RoomEffects {
 
   #entry(record: EntryRecord, format: Format): void {
     if (format === 'json') this.#text(entryJson(record));
-    else this.#binary(encode({ op: 'entry', ...entryMap(record, 'msgpack') }, 'msgpack'));
+    else this.#binary(encode(entryMap(record, 'msgpack'), 'msgpack'));
   }
 
   #map(map: object, format: Format): void {
     if (format === 'json') this.#text(JSON.stringify(map));
-    else this.#binary(encode(map as Record<string, unknown>, 'msgpack'));
+    else this.#binary(encode(map, 'msgpack'));
   }
 
   /** One text frame. The header's size depends on the length in bytes, which only long or middling texts must be counted for. */

@@ -9,7 +9,7 @@ import type { Gap, Replies } from '../protocol/pushes.ts';
 import type { EntryRecord } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
 import { authorize } from './authorize.ts';
-import { audienceOf, left, joined } from './room-audience.ts';
+import { audienceOf, joined, left } from './room-audience.ts';
 import type { RoomEffects, RoomState, Subscriber } from './room-state.ts';
 
 const pageBytes = 256 * 1024;
@@ -40,7 +40,14 @@ export function resume(room: RoomState, connection: Connection, id: number | und
   const answer = (gaps: Gap[], from: number | null) => {
     follow(room, connection, false, from, effects, () => {
       const head: Position = { epoch: effects.epoch, seq: room.headSeq };
-      effects.push(connection, { op: 'resumed', ...(id === undefined ? {} : { id }), room: room.name, position: head, recovered: gaps.length === 0, ...(gaps.length === 0 ? {} : { gaps }) });
+      effects.push(connection, {
+        op: 'resumed',
+        ...(id === undefined ? {} : { id }),
+        room: room.name,
+        position: head,
+        recovered: gaps.length === 0,
+        ...(gaps.length === 0 ? {} : { gaps }),
+      });
     });
     done();
   };
@@ -197,10 +204,15 @@ function sendPage(room: RoomState, subscriber: Subscriber, records: readonly Ent
   const first = records[0];
   // Trimmed or deleted while it was being fed: say so, and go on after the hole.
   const to = (first?.seq ?? room.headSeq + 1) - 1;
-  if (to > state.position) effects.push(connection, { op: 'gap', room: room.name, gaps: [{ room: room.name, from: state.position + 1, to, reason: 'trimmed' }] });
+  if (to > state.position)
+    effects.push(connection, { op: 'gap', room: room.name, gaps: [{ room: room.name, from: state.position + 1, to, reason: 'trimmed' }] });
   state.position = records.at(-1)?.seq ?? room.headSeq;
   if (records.length === 0) effects.skip(connection);
-  else effects.page(connection, records.map((stored) => ({ stored })));
+  else
+    effects.page(
+      connection,
+      records.map((stored) => ({ stored })),
+    );
   if (state.position >= room.headSeq) goLive(room, subscriber, effects);
   else effects.feed(connection, () => turn(room, subscriber, effects));
 }

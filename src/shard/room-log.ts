@@ -105,7 +105,16 @@ function applyAhead(room: RoomState, effects: RoomEffects): void {
 /** Reads and applies everything above the head; `then` with null once the head is at least what the store had. */
 export function catchUp(room: RoomState, effects: RoomEffects, then: (error: CodedError | null) => void): void {
   effects.read(
-    { read: 'entries', room: room.name, from: room.headSeq + 1, to: Number.MAX_SAFE_INTEGER, limit: pageEntries, bytesMax: pageBytes, kind: null, descending: false },
+    {
+      read: 'entries',
+      room: room.name,
+      from: room.headSeq + 1,
+      to: Number.MAX_SAFE_INTEGER,
+      limit: pageEntries,
+      bytesMax: pageBytes,
+      kind: null,
+      descending: false,
+    },
     ({ entries, more }) => {
       for (const record of entries) if (record.seq === room.headSeq + 1) apply(room, record, effects);
       applyAhead(room, effects);

@@ -21,7 +21,10 @@ type Decision = { kind: EntryKind; change: Change; body: object; inbox?: string[
 export function changeRoom(room: RoomState, connection: Connection, command: ChangeCommand, effects: RoomEffects, settled: () => void): void {
   const mid = effects.mid();
   const attempt = (attempts: number) => {
-    const decision = authorize(command.op, room.kind, room.relation(connection)) ?? ('as' in command ? mayActFor(connection, command.as) : null) ?? decide(room, connection, command);
+    const decision =
+      authorize(command.op, room.kind, room.relation(connection)) ??
+      ('as' in command ? mayActFor(connection, command.as) : null) ??
+      decide(room, connection, command);
     if (decision === null) {
       effects.reply(connection, command.id, replyTo(room, command, room.headSeq));
       return settled();

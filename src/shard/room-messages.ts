@@ -14,10 +14,10 @@ type Message = Command<'publish'> | Command<'direct'>;
 export function publish(room: RoomState, connection: Connection, command: Message, effects: RoomEffects): void {
   const refusal = authorize('publish', room.kind, room.relation(connection)) ?? mayActFor(connection, command.as);
   if (refusal !== null) return effects.refuse(connection, command.id, command.op, refusal);
-  const { stored, value } = contentOf(command, connection.format, room.limits.bodyBytesMax);
+  const content = contentOf(command, connection.format, room.limits.bodyBytesMax);
   const from = command.as ?? (connection.service ? null : connection.user);
   if (command.op === 'publish' && command.ephemeral) {
-    effects.shed(room, from, stored instanceof Uint8Array ? stored : value, command.echo === false ? connection : null);
+    effects.shed(room, from, content, command.echo === false ? connection : null);
     if (command.id !== undefined) effects.reply(connection, command.id, {});
     return;
   }
@@ -26,7 +26,7 @@ export function publish(room: RoomState, connection: Connection, command: Messag
   }
   const mid = command.mid ?? effects.mid();
   const send = () => append(room, room.reserved === 'dm' ? directAppend() : messageAppend(), appending, effects);
-  const messageAppend = (): MessageAppend => [room.name, room.authSeq, mid, from, command.thread ?? null, stored, autoCreateCode(room)];
+  const messageAppend = (): MessageAppend => [room.name, room.authSeq, mid, from, command.thread ?? null, content.stored, autoCreateCode(room)];
   // Both users' inboxes: the sender's other devices get it the same way; the store leaves out the one it came from.
   const directAppend = (): Append => ({
     type: 'append',
@@ -37,7 +37,7 @@ export function publish(room: RoomState, connection: Connection, command: Messag
     kind: 'message',
     from,
     thread: command.thread ?? null,
-    body: stored,
+    body: content.stored,
     change: null,
     inbox: [...new Set(dmUsers(room.name) ?? [])].sort((a, b) => Number(a === from) - Number(b === from)),
     origin: from === null ? null : { user: from, device: connection.service ? '' : connection.device },

@@ -73,7 +73,8 @@ function delivery(room: RoomState, connection: Connection, command: Command<'del
     ({ sender, deliveries }) => {
       const relation = room.relation(connection);
       const mayKnow = relation === 'service' || relation === 'owner' || relation === 'admin' || sender === connection.user;
-      if (!mayKnow || (sender === null && deliveries.length === 0)) effects.refuse(connection, command.id, 'delivery', new CodedError('not-found', 'no such message of yours', 'mid'));
+      if (!mayKnow || (sender === null && deliveries.length === 0))
+        effects.refuse(connection, command.id, 'delivery', new CodedError('not-found', 'no such message of yours', 'mid'));
       else effects.reply(connection, command.id, { room: room.name, mid: command.mid, deliveries });
     },
     (error) => effects.refuse(connection, command.id, 'delivery', error),
@@ -95,7 +96,8 @@ function mark(room: RoomState, connection: Connection, command: Command<'mark'>,
     member.read = Math.max(member.read, read);
   }
   const accepted = effects.commit({ type: 'mark', room: room.name, user: connection.user, received, read }, (outcome) => {
-    if (typeof outcome === 'object' && outcome.code === 'done') effects.reply(connection, command.id, { room: room.name, received: member?.received ?? received, read: member?.read ?? read });
+    if (typeof outcome === 'object' && outcome.code === 'done')
+      effects.reply(connection, command.id, { room: room.name, received: member?.received ?? received, read: member?.read ?? read });
     else refuse(new CodedError('storage'));
   });
   if (!accepted) refuse(new CodedError('busy'));

@@ -2,10 +2,12 @@
  * What the actor of a room knows: the log's head, the settings, the members, who follows it live, and what is on its way.
  * The handlers in `room-*.ts` are steps on this state; nobody else holds one.
  */
+
+import type { FilledOptions } from '../options.ts';
 import type { Role, Settings } from '../protocol/commands.ts';
 import { dmUsers } from '../protocol/names.ts';
 import type { RoomInfo } from '../protocol/pushes.ts';
-import type { FilledOptions } from '../options.ts';
+import type { MessageContent } from '../protocol/validate.ts';
 import type { ConnectionId, EntryRecord, Format, RoomKey, StoredRoom } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
 import { type Relation, type RoomKind, reservedKind } from './authorize.ts';
@@ -21,7 +23,7 @@ export interface RoomEffects extends Effects {
   /** Entries for every live subscriber: each format's frames are built once. */
   deliver(room: RoomState, records: readonly EntryRecord[]): void;
   /** An ephemeral for every live subscriber, `except` this one. */
-  shed(room: RoomState, from: string | null, value: unknown, except: Connection | null): void;
+  shed(room: RoomState, from: string | null, content: MessageContent, except: Connection | null): void;
   attach(room: RoomState, to: Connection, fromSeq: number, presence: boolean): void;
   detach(room: RoomState, to: Connection): void;
   /** An `ok` with these fields and `entries`. */

@@ -93,9 +93,9 @@ export class Rooms {
   }
 
   #note(connection: Connection, room: RoomActor): void {
-    let rooms = this.#followed.get(connection.id);
-    if (rooms === undefined) this.#followed.set(connection.id, (rooms = new Set()));
+    const rooms = this.#followed.get(connection.id) ?? new Set();
     rooms.add(room);
+    this.#followed.set(connection.id, rooms);
   }
 
   #room(name: string): RoomActor {

@@ -5,8 +5,8 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { FilledOptions } from '../options.ts';
-import { CodedError } from '../protocol/codes.ts';
 import { decode } from '../protocol/codec.ts';
+import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import { parseCommand } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
@@ -17,9 +17,9 @@ import type { Connection } from './actor.ts';
 import { Commits } from './commits.ts';
 import { Feed } from './feed.ts';
 import { Outlet } from './outlet.ts';
+import { presenceCommand, watchAgain } from './presence-command.ts';
 import { Reads } from './reads.ts';
 import { Rooms } from './rooms.ts';
-import { presenceCommand, watchAgain } from './presence-command.ts';
 import { UserDirectory } from './user-directory.ts';
 
 export type ShardDeps = {
@@ -117,7 +117,15 @@ export class Shard {
   #opened(epoch: string): void {
     if (this.#open !== null) return this.#open.users.recheck(this.#open.outlet);
     if (this.#link === null) throw new Error('the gateway is linked before persistence');
-    const outlet = new Outlet({ link: this.#link, commits: this.#commits, reads: this.#reads, feed: this.#feed, clock: this.#deps.clock, rooms: this.#rooms, epoch });
+    const outlet = new Outlet({
+      link: this.#link,
+      commits: this.#commits,
+      reads: this.#reads,
+      feed: this.#feed,
+      clock: this.#deps.clock,
+      rooms: this.#rooms,
+      epoch,
+    });
     this.#open = { outlet, users: new UserDirectory(epoch, this.#deps.options) };
     for (const { list, arena } of this.#early) this.#batch(list, arena);
     this.#early = [];
