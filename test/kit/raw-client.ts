@@ -24,7 +24,10 @@ export type ClientOptions = {
   hello?: false;
 };
 /** A reply as it came: the fields of `ok`, or of `error`. Tests read fields of both, so both sets are there. */
-export type Answer<O extends Op = Op> = { op: 'ok' | 'welcome' | 'error'; id: number } & Reply<O> & ErrorReply;
+export type Answer<O extends Op = Op> = { op: 'ok' | 'welcome' | 'error'; id: number } & Reply<O> & Omit<ErrorReply, 'op' | 'id'>;
+
+/** What comes without being the answer to a command with an id; a command without one can still fail. */
+export type Pushed = Push | ErrorReply;
 
 type Waiter = { seek(): boolean; fail(error: Error): void };
 
@@ -43,11 +46,13 @@ export class RawClient {
   readonly user: string;
   readonly name: string;
   /** Every frame that answered no command of ours, in order. */
-  readonly pushes: Push[] = [];
+  readonly pushes: Pushed[] = [];
   readonly closed: Promise<Closed>;
   welcome: Answer<'hello'> | null = null;
+  /** Called with every push, after it was recorded. */
+  onPush: (push: Pushed) => void = () => {};
   readonly #recorder: Recorder | undefined;
-  #untaken: Push[] = [];
+  #untaken: Pushed[] = [];
   #waiters: Waiter[] = [];
   #answers = new Map<number, { resolve(answer: Answer): void; reject(error: Error): void }>();
   #lastId = 0;
@@ -127,12 +132,16 @@ export class RawClient {
   }
 
   /** Takes the first push that matches and was not taken before, now or when it comes. */
-  next<K extends Push['op']>(op: K, matches: (push: Extract<Push, { op: K }>) => boolean = () => true): Promise<Extract<Push, { op: K }>> {
-    type Wanted = Extract<Push, { op: K }>;
+  next<K extends Pushed['op']>(op: K, matches: (push: Extract<Pushed, { op: K }>) => boolean = () => true): Promise<Extract<Pushed, { op: K }>> {
+    type Wanted = Extract<Pushed, { op: K }>;
     return this.#wait(() => {
       const at = this.#untaken.findIndex((push) => push.op === op && matches(push as Wanted));
       return at < 0 ? undefined : (this.#untaken.splice(at, 1)[0] as Wanted);
     });
+  }
+
+  get ended(): Closed | null {
+    return this.#ended;
   }
 
   /** Resolves when `condition` holds; asked after every push. */
@@ -142,7 +151,7 @@ export class RawClient {
 
   /** Entries of a room that came as pushes, in order. */
   entries(room: string): Entry[] {
-    return this.pushes.filter((push) => push.op === 'entry' && push.room === room) as unknown as Entry[];
+    return this.pushes.filter((push) => push.op === 'entry' && push.room === room) as Entry[];
   }
 
   /** Everything the hub sent before it answers this has arrived. */
@@ -187,8 +196,9 @@ export class RawClient {
       answered.resolve(frame as unknown as Answer);
       return;
     }
-    this.pushes.push(frame as unknown as Push);
-    this.#untaken.push(frame as unknown as Push);
+    this.pushes.push(frame as unknown as Pushed);
+    this.#untaken.push(frame as unknown as Pushed);
+    this.onPush(frame as unknown as Pushed);
     for (let i = 0; i < this.#waiters.length; ) {
       if (this.#waiters[i]?.seek()) this.#waiters.splice(i, 1);
       else i++;

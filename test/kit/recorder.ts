@@ -47,6 +47,7 @@ export class Recorder {
 
   welcomed(client: string, epoch: string): void {
     this.events.push({ t: 'welcome', client, user: this.#user(client), epoch });
+    this.events.push({ t: 'follow', client, room: 'all:', seq: null, gaps: [] }); // every connection follows it, without asking
   }
 
   sent(client: string, frame: Record<string, unknown>): void {

@@ -1,0 +1,155 @@
+/** What becomes of one message: stored once for its mid, or passed on and forgotten when it is ephemeral; and how fast one may send. */
+import { v7 } from 'uuid';
+import { describe, expect, it } from 'vitest';
+import { startHub } from '../kit/hub.ts';
+import { RawClient } from '../kit/raw-client.ts';
+
+const hub = await startHub();
+const connect = (user: string): Promise<RawClient> => RawClient.connect(hub.url, { user });
+
+describe('a message', () => {
+  it('comes back to its sender as to everybody, with its mid', async () => {
+    const alice = await connect('alice');
+    const bob = await connect('bob');
+    for (const client of [alice, bob]) await client.ok('subscribe', { room: 'echo' });
+    const mid = v7();
+    expect(await alice.ok('publish', { room: 'echo', mid, body: 'hi' })).toEqual({ op: 'ok', id: expect.any(Number), seq: 1 });
+    const entry = { op: 'entry', room: 'echo', seq: 1, kind: 'message', mid, from: 'alice', ts: expect.any(Number), body: 'hi' };
+    expect(await alice.next('entry')).toEqual(entry);
+    expect(await bob.next('entry')).toEqual(entry);
+  });
+
+  it('without a mid gets one, and the answer says it', async () => {
+    const alice = await connect('alice');
+    await alice.ok('subscribe', { room: 'unnamed' });
+    const { mid } = await alice.ok('publish', { room: 'unnamed', body: 1 });
+    expect(mid).toMatch(/^[0-9a-f-]{36}$/);
+    expect(await alice.next('entry')).toMatchObject({ mid });
+  });
+
+  it('may begin or continue a thread', async () => {
+    const alice = await connect('alice');
+    await alice.ok('subscribe', { room: 'threads' });
+    const thread = v7();
+    await alice.ok('publish', { room: 'threads', mid: thread, body: 'begin' });
+    await alice.ok('publish', { room: 'threads', body: 'reply', thread });
+    expect(await alice.next('entry', ({ body }) => body === 'reply')).toMatchObject({ thread });
+  });
+
+  it('is not delivered to who has stopped following', async () => {
+    const alice = await connect('alice');
+    const bob = await connect('bob');
+    await bob.ok('subscribe', { room: 'stop' });
+    await alice.ok('publish', { room: 'stop', body: 1 });
+    await bob.next('entry');
+    await bob.ok('unsubscribe', { room: 'stop' });
+    await alice.ok('publish', { room: 'stop', body: 2 });
+    await bob.settled();
+    expect(bob.entries('stop')).toHaveLength(1);
+  });
+
+  it('is delivered once to who subscribed twice', async () => {
+    const alice = await connect('alice');
+    await alice.ok('subscribe', { room: 'double' });
+    await alice.ok('subscribe', { room: 'double' });
+    for (const body of [1, 2, 3]) await alice.ok('publish', { room: 'double', body });
+    await alice.settled();
+    expect(alice.entries('double').map(({ seq }) => seq)).toEqual([1, 2, 3]);
+  });
+});
+
+describe('a mid', () => {
+  it('sent again is answered as the first time, and stored once: the first body wins', async () => {
+    const alice = await connect('alice');
+    await alice.ok('subscribe', { room: 'again' });
+    const mid = v7();
+    const { seq } = await alice.ok('publish', { room: 'again', mid, body: 'first' });
+    expect(await alice.ok('publish', { room: 'again', mid, body: 'second' })).toMatchObject({ seq, duplicate: true });
+    const other = await connect('alice');
+    expect(await other.ok('publish', { room: 'again', mid, body: 'third' })).toMatchObject({ seq, duplicate: true });
+    await alice.settled();
+    expect(alice.entries('again').map(({ body }) => body)).toEqual(['first']);
+  });
+
+  it('sent 50 times at once, over two connections, is one message with one seq', async () => {
+    const clients = [await connect('alice'), await connect('alice')];
+    const mid = v7();
+    const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => clients[i % 2]?.ok('publish', { room: 'flight', mid, body: i })));
+    expect(new Set(answers.map((answer) => answer?.seq))).toEqual(new Set([1]));
+    expect((await clients[0]?.ok('history', { room: 'flight' }))?.entries).toHaveLength(1);
+  });
+
+  it('of somebody else in that room is a conflict', async () => {
+    const alice = await connect('alice');
+    const eve = await connect('eve');
+    const mid = v7();
+    await alice.ok('publish', { room: 'theft', mid, body: 1 });
+    expect(await eve.refused('publish', { room: 'theft', mid, body: 1 })).toBe('conflict');
+    const fresh = v7();
+    const answers = await Promise.all([alice, eve].map((client) => client.command('publish', { room: 'theft', mid: fresh, body: 1 })));
+    expect(answers.map(({ op, code }) => (op === 'ok' ? op : code)).sort()).toEqual(['conflict', 'ok']);
+  });
+
+  it('names another message in another room', async () => {
+    const alice = await connect('alice');
+    const mid = v7();
+    expect(await alice.ok('publish', { room: 'here', mid, body: 1 })).toMatchObject({ seq: 1 });
+    expect(await alice.ok('publish', { room: 'there', mid, body: 2 })).not.toHaveProperty('duplicate');
+  });
+
+  it('is remembered over a kill and a restart', async () => {
+    const own = await startHub();
+    const mid = v7();
+    const { seq } = await (await RawClient.connect(own.url, { user: 'alice' })).ok('publish', { room: 'later', mid, body: 1 });
+    await own.restart('SIGKILL');
+    const alice = await RawClient.connect(own.url, { user: 'alice' });
+    expect(await alice.ok('publish', { room: 'later', mid, body: 1 })).toMatchObject({ seq, duplicate: true });
+    const eve = await RawClient.connect(own.url, { user: 'eve' });
+    expect(await eve.refused('publish', { room: 'later', mid, body: 1 })).toBe('conflict');
+  });
+});
+
+describe('an ephemeral', () => {
+  it('reaches who is there, has no seq, and is in no log', async () => {
+    const alice = await connect('alice');
+    const bob = await connect('bob');
+    for (const client of [alice, bob]) await client.ok('subscribe', { room: 'typing' });
+    const answer = await alice.ok('publish', { room: 'typing', body: 'typing…', ephemeral: true });
+    expect(answer).not.toHaveProperty('seq');
+    for (const client of [alice, bob]) {
+      expect(await client.next('ephemeral')).toEqual({ op: 'ephemeral', room: 'typing', from: 'alice', ts: expect.any(Number), body: 'typing…' });
+    }
+    expect(await alice.ok('publish', { room: 'typing', body: 'done' })).toMatchObject({ seq: 1 });
+    expect((await alice.ok('history', { room: 'typing' })).entries.map(({ body }) => body)).toEqual(['done']);
+  });
+
+  it('leaves its sender out where he asks so, but not his other connection', async () => {
+    const alice = await connect('alice');
+    const laptop = await connect('alice');
+    for (const client of [alice, laptop]) await client.ok('subscribe', { room: 'cursor' });
+    await alice.ok('publish', { room: 'cursor', body: 1, ephemeral: true, echo: false });
+    await laptop.next('ephemeral');
+    await alice.ok('publish', { room: 'cursor', body: 2, ephemeral: true });
+    expect(await alice.next('ephemeral')).toMatchObject({ body: 2 });
+  });
+
+  it('alone can leave its sender out', async () => {
+    const alice = await connect('alice');
+    expect(await alice.command('publish', { room: 'cursor', body: 1, echo: false })).toMatchObject({ op: 'error', code: 'bad-request', field: 'echo' });
+  });
+});
+
+describe('the rate of commands', () => {
+  it('is limited per connection; what is too much is refused with a time to wait, nobody else is', async () => {
+    const own = await startHub({ rateLimit: 5, rateBurst: 20 });
+    const fast = await RawClient.connect(own.url, { user: 'fast' });
+    const calm = await RawClient.connect(own.url, { user: 'calm' });
+    const answers = await Promise.all(Array.from({ length: 60 }, (_, i) => fast.command('publish', { room: 'flood', body: i })));
+    const refused = answers.filter(({ op }) => op === 'error');
+    expect(refused.length).toBeGreaterThan(20);
+    for (const answer of refused) expect(answer).toMatchObject({ code: 'rate-limited', retry: true, retryAfterMs: expect.any(Number) });
+    await calm.ok('publish', { room: 'flood', body: 'calm' });
+    const { entries } = await calm.ok('history', { room: 'flood', limit: 200 });
+    expect(entries).toHaveLength(answers.length - refused.length + 1);
+  });
+});

@@ -1,0 +1,133 @@
+/** How a hub begins and ends as a process: its signals, its exit codes, its one line when it cannot start. */
+import { spawn } from 'node:child_process';
+import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { type Hub, startHub, temporaryFolder } from '../kit/hub.ts';
+import { Loyal } from '../kit/loyal.ts';
+import { hubEntry } from '../kit/paths.ts';
+import { RawClient } from '../kit/raw-client.ts';
+import { readLogs } from '../kit/reader.ts';
+
+type Ended = { code: number | null; lines: string[] };
+
+/** Runs the command line to its end. */
+async function run(...words: string[]): Promise<Ended> {
+  const child = spawn(process.execPath, [hubEntry, ...words], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (more: string) => (text += more));
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  return { code, lines: text.split('\n').filter((line) => line.trim() !== '') };
+}
+
+describe('SIGTERM', () => {
+  it('tells every client to come back, finishes what was accepted, and ends with 0', async () => {
+    const hub = await startHub({ rateLimit: 0 });
+    const users = Array.from({ length: 10 }, (_, i) => new Loyal(`user-${i}`, ['busy'], {}));
+    await Promise.all(users.map((user) => user.connect(hub.url)));
+    const clients = users.flatMap(({ client }) => (client ? [client] : []));
+    const reached = new Promise<void>((resolve) => users[0]?.onAck(() => (users[0]?.acked ?? 0) >= 50 && resolve()));
+    const talking = users.map((user) => user.chat(Number.POSITIVE_INFINITY, 4, () => 'busy'));
+    await reached;
+    const exit = hub.stop();
+    for (const client of clients) {
+      expect((await client.closed).code).toBe(4000);
+      expect(client.pushes.find(({ op }) => op === 'closing')).toMatchObject({ op: 'closing', retryAfterMs: expect.any(Number) });
+    }
+    expect(await exit).toEqual({ code: 0, signal: null });
+    await Promise.all(talking);
+
+    const acked = users.reduce((sum, user) => sum + user.acked, 0);
+    await hub.start();
+    const log = (await readLogs(hub.url, ['busy'])).get('busy') ?? [];
+    const mids = new Set(log.map(({ mid }) => mid));
+    expect(mids.size).toBe(log.length);
+    expect(log.length).toBeGreaterThanOrEqual(acked);
+    await Promise.all(users.map((user) => user.connect(hub.url)));
+    await Promise.all(users.map((user) => user.delivered()));
+    expect((await readLogs(hub.url, ['busy'])).get('busy')).toHaveLength(users.reduce((sum, user) => sum + user.acked, 0));
+  });
+
+  it('spreads the times to come back', async () => {
+    const hub = await startHub();
+    const clients = await Promise.all(Array.from({ length: 20 }, (_, i) => RawClient.connect(hub.url, { user: `user-${i}` })));
+    const exit = hub.stop();
+    const times = await Promise.all(clients.map(async (client) => (await client.next('closing')).retryAfterMs));
+    expect(new Set(times).size).toBeGreaterThan(5);
+    expect((await exit).code).toBe(0);
+  });
+
+  it('of an idle hub ends it with 0, as does SIGINT', async () => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) expect(await (await startHub()).kill(signal)).toEqual({ code: 0, signal: null });
+  });
+
+  it('does not wait for a client that does not say goodbye', async () => {
+    const hub = await startHub({ drainMs: 500 });
+    const client = await RawClient.connect(hub.url, { user: 'stubborn' });
+    client.pause();
+    expect(await hub.stop()).toEqual({ code: 0, signal: null });
+  });
+});
+
+describe('a hub that cannot start says why in one line', () => {
+  const startProblem = async (hub: Hub | null, ...words: string[]): Promise<Ended> => {
+    const ended = await run('serve', '--dev', '--data', temporaryFolder(), '--port', String(hub?.port ?? 0), ...words);
+    expect(ended.lines).toHaveLength(1);
+    return ended;
+  };
+
+  it('when its port is in use', async () => {
+    const hub = await startHub();
+    const ended = await startProblem(hub);
+    expect(ended.code).toBe(1);
+    expect(ended.lines[0]).toContain(`port ${hub.port} is in use`);
+    await (await RawClient.connect(hub.url, { user: 'alice' })).settled();
+  });
+
+  it('when its data folder is a file', async () => {
+    const file = join(temporaryFolder(), 'file');
+    writeFileSync(file, 'not a folder');
+    const ended = await startProblem(null, '--data', file);
+    expect(ended.code).toBe(1);
+    expect(ended.lines[0]).toContain(file);
+  });
+
+  it('when its database is none', async () => {
+    const data = temporaryFolder();
+    const hub = await startHub({ data });
+    await hub.stop();
+    const database = readdirSync(data).find((name) => /\.(?:db|sqlite)$/.test(name)) ?? 'hubbub.db';
+    writeFileSync(join(data, database), 'x'.repeat(10_000));
+    const ended = await startProblem(null, '--data', data);
+    expect(ended.code).toBe(1);
+    expect(ended.lines[0]).toContain(data);
+  });
+
+  it.skipIf(process.getuid?.() === 0)('when it may not write its data', async () => {
+    const data = temporaryFolder();
+    chmodSync(data, 0o500);
+    expect((await startProblem(null, '--data', data)).code).toBe(1);
+  });
+
+  it.each([
+    [['--port', 'http'], 'port'],
+    [['--port', '70000'], 'port'],
+    [['--durability', 'maybe'], 'durability'],
+    [['--no-such-flag', '1'], 'no-such-flag'],
+    [['--host', '0.0.0.0'], 'loopback'],
+    [['--body-bytes-max', '1000000'], 'bodyBytesMax'],
+  ])('when %j is no good', async (words, word) => {
+    const ended = await startProblem(null, ...words);
+    expect(ended.code).toBe(2);
+    expect(ended.lines[0]).toContain(word);
+  });
+
+  it('when nothing says who may come in', async () => {
+    const ended = await run('serve', '--data', temporaryFolder(), '--port', '0', '--ops-port', '0');
+    expect(ended.code).toBe(2);
+    expect(ended.lines).toHaveLength(1);
+    const noOrigins = await run('serve', '--data', temporaryFolder(), '--port', '0', '--ops-port', '0', '--jwt-secrets', `k:${'s'.repeat(40)}`);
+    expect(noOrigins.code).toBe(2);
+    expect(noOrigins.lines[0]).toContain('origins');
+  });
+});
