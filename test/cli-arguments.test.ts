@@ -1,3 +1,4 @@
+/** How the command line is read, and how values are written. */
 import { describe, expect, it } from 'vitest';
 import { readArguments } from '../src/cli/arguments.ts';
 import { nearest, optionRows, parseNumber, showNumber, unitOf, variableOf } from '../src/cli/format.ts';

@@ -1,3 +1,4 @@
+/** Where each option comes from, and what a bad one says. */
 import { describe, expect, it } from 'vitest';
 import { readArguments } from '../src/cli/arguments.ts';
 import { configText } from '../src/cli/config.ts';

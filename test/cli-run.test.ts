@@ -1,3 +1,4 @@
+/** One run of the command line from arguments to exit code, with a hub and a signer that only pretend. */
 import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { createLog } from '../src/cli/log.ts';
@@ -20,8 +21,10 @@ async function command(argv: string[], over: { environment?: Record<string, stri
     },
     events: new EventEmitter(),
     version: () => '1.2.3',
-    loadHub: async () => ({ startHub: over.startHub ?? (() => Promise.reject(new Error('not here'))) }),
-    loadAuthenticate: async () => ({ mintToken: over.mintToken ?? (async (_, claims) => JSON.stringify(claims)) }),
+    loadHub: async () => ({
+      startHub: over.startHub ?? (() => Promise.reject(new Error('not here'))),
+      mintToken: over.mintToken ?? (async (_, claims) => JSON.stringify(claims)),
+    }),
   });
   return { code, out, problem };
 }

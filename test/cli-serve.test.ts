@@ -1,3 +1,4 @@
+/** Start, stop and refusals of `hubbub serve`, on a hub that only pretends and signals that are emitted. */
 import { EventEmitter } from 'node:events';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { type RunningHub, refuseUnsafe, StartError, type StartHub, serve } from '../src/cli/serve.ts';

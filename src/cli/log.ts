@@ -8,7 +8,19 @@ import type { Log } from '../thread/log.ts';
 
 export type LogSettings = { level: FilledOptions['logLevel']; plain: boolean; write(line: string): void };
 
-const secretKeys = ['token', 'authorization', 'Authorization', 'secret', 'secrets', 'password', 'cookie', 'key', 'apiKey', 'apiKeys', 'jwtSecrets'];
+const secretKeys: readonly string[] = [
+  'token',
+  'authorization',
+  'Authorization',
+  'secret',
+  'secrets',
+  'password',
+  'cookie',
+  'key',
+  'apiKey',
+  'apiKeys',
+  'jwtSecrets',
+];
 
 export function createLog(settings: LogSettings): Log {
   const logger = pino(

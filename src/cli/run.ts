@@ -1,6 +1,6 @@
 /**
  * One run of the command line: reads arguments and options, runs the command, resolves to the exit code. The process (its
- * streams, environment, signals) is handed in by `main.ts`; hub and gateway are loaded only by the commands that need them.
+ * streams, environment, signals) is handed in by `main.ts`; the hub is loaded only by the commands that need it.
  */
 import { OptionError } from '../options.ts';
 import { type Clock, systemClock } from '../thread/clock.ts';
@@ -21,8 +21,7 @@ export type Surroundings = {
   events: ProcessEvents;
   clock?: Clock;
   version(): string;
-  loadHub(): Promise<{ startHub: StartHub }>;
-  loadAuthenticate(): Promise<{ mintToken: MintToken }>;
+  loadHub(): Promise<{ startHub: StartHub; mintToken: MintToken }>;
 };
 
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
@@ -66,7 +65,7 @@ async function carryOut(args: Arguments, gathered: Gathered, around: Surrounding
       around.out(configText(gathered));
       return exitCodes.ok;
     case 'token': {
-      const { mintToken } = await around.loadAuthenticate();
+      const { mintToken } = await around.loadHub();
       around.out(`${await token(args.own, options, mintToken)}\n`);
       return exitCodes.ok;
     }

@@ -1,0 +1,66 @@
+/**
+ * Who may talk to HTTP: the API keys of the backend API, and in development mode the proof that a request comes from this
+ * machine and not through a proxy or a foreign page.
+ */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { FastifyInstance } from 'fastify';
+import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
+import { CodedError } from '../protocol/codes.ts';
+import type { Principal } from './deps.ts';
+
+const keyBytesMin = 32;
+/** What an API key may do besides acting for others. */
+const keyScopes = ['broadcast'] as const;
+const forwardedHeaders = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip'] as const;
+
+/** The owner of an `Authorization` header; throws `CodedError` where there is none. */
+export type KeyCheck = (authorization: string | undefined) => Principal;
+
+export function createKeyCheck(options: Pick<FilledOptions, 'dev' | 'apiKeys'>): KeyCheck {
+  const keys = options.apiKeys.map((entry) => {
+    const colon = entry.indexOf(':');
+    const key = entry.slice(colon + 1);
+    if (colon < 1) throw new OptionError('apiKeys', 'each must be name:key');
+    if (Buffer.byteLength(key) < keyBytesMin) throw new OptionError('apiKeys', `the key of ${entry.slice(0, colon)} has less than ${keyBytesMin} bytes`);
+    return { name: entry.slice(0, colon), digest: digestOf(key) };
+  });
+  // Development listens on loopback only and checks every request for it.
+  if (options.dev && keys.length === 0) return () => ({ user: 'development', scopes: [...keyScopes] });
+  return (authorization) => {
+    const presented = /^Bearer ([\x21-\x7e]+)$/i.exec(authorization ?? '')?.[1];
+    if (presented === undefined) throw new CodedError('unauthenticated', 'the backend API needs Authorization: Bearer <API key>');
+    const digest = digestOf(presented);
+    let owner: string | null = null;
+    // Every key is compared, and digests in constant time, so that the answer's time tells nothing of a key.
+    for (const key of keys) if (timingSafeEqual(key.digest, digest)) owner = key.name;
+    if (owner === null) throw new CodedError('auth-failed', 'this is not an API key of this hub');
+    return { user: owner, scopes: [...keyScopes] };
+  };
+}
+
+/** Refuses what did not come straight from this machine. */
+export function guardDevelopment(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    const problem = notLocal(request.headers);
+    done(problem === null ? undefined : new CodedError('forbidden', problem));
+  });
+}
+
+export function notLocal(headers: IncomingHttpHeaders): string | null {
+  const forwarded = forwardedHeaders.find((name) => headers[name] !== undefined);
+  if (forwarded !== undefined) return `development mode is not for use behind a proxy (${forwarded})`;
+  // A foreign name that resolves to 127.0.0.1 would make this hub a foreign page's own origin.
+  const host = /^(\[[^\]]*\]|[^:]*)(?::\d+)?$/.exec(headers.host ?? '')?.[1];
+  if (host === undefined || !isLoopbackHost(host)) return 'development mode answers to loopback hosts only';
+  if (headers.origin !== undefined && !isLoopbackOrigin(headers.origin)) return 'development mode answers to loopback origins only';
+  return null;
+}
+
+function isLoopbackOrigin(origin: string): boolean {
+  return URL.canParse(origin) && isLoopbackHost(new URL(origin).hostname);
+}
+
+function digestOf(text: string): Buffer {
+  return createHash('sha256').update(text).digest();
+}

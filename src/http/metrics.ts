@@ -1,0 +1,142 @@
+/**
+ * Turns the hub's statistics into Prometheus text. Every scrape fills a registry of its own from one snapshot, so nothing is
+ * kept between scrapes and two hubs in one process never meet in a global registry. A statistic without a row here still
+ * appears, as a gauge.
+ */
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
+import { Counter, Gauge, type Metric, Registry } from 'prom-client';
+import { type HistogramStats, splitHistograms } from '../thread/histogram.ts';
+import type { HubStats, StatValue } from './deps.ts';
+
+type Row = { readonly help: string; readonly counter?: true; readonly label?: string };
+const counter = (help: string, label?: string): Row => ({ help, counter: true, ...(label ? { label } : {}) });
+const gauge = (help: string, label?: string): Row => ({ help, ...(label ? { label } : {}) });
+
+/** By name of the statistic, whatever part it is of. */
+const rows: Readonly<Record<string, Row>> = {
+  connections: gauge('Connections'),
+  connectionsPeak: gauge('Most connections at once'),
+  states: gauge('Connections by state', 'state'),
+  users: gauge('Users with a connection'),
+  perUserPeak: gauge('Most connections one user had at once'),
+  accepted: counter('Handshakes accepted'),
+  rejected: counter('Handshakes refused, by reason', 'reason'),
+  closed: counter('Connections the hub closed, by reason', 'reason'),
+  evicted: counter('Connections closed in favour of newer ones'),
+  terminated: counter('Sockets cut without a close handshake'),
+  framesIn: counter('Frames received'),
+  bytesIn: counter('Bytes received'),
+  framesOut: counter('Frames written'),
+  bytesOut: counter('Bytes written'),
+  badFrames: counter('Frames refused as malformed'),
+  rateLimited: counter('Commands refused by the rate limit'),
+  busy: counter('Commands refused because a queue was full'),
+  deliveries: counter('Durable entries times their live subscribers'),
+  shed: counter('Ephemeral frames kept from connections with full outboxes'),
+  behind: counter('Times a room of a connection fell behind'),
+  flushes: counter('Flushes of a shard written to sockets'),
+  backed: gauge('Connections whose socket did not take all that was written'),
+  outboxBytes: gauge('Bytes written but not yet taken by sockets'),
+  commandsOpen: gauge('Commands without an answer yet'),
+  serviceConnections: gauge('API keys in use'),
+  linkDepth: gauge('Items on the way to the other thread', 'shard'),
+  rooms: gauge('Active rooms'),
+  tailBytes: gauge('Bytes of entries kept in memory'),
+  commands: counter('Commands carried out'),
+  pendingAppends: gauge('Operations waiting for the store'),
+  pendingReads: gauge('Reads without an answer yet'),
+  feeding: gauge('Connections being caught up'),
+  commits: counter('Transactions committed'),
+  entries: counter('Entries stored'),
+  operations: counter('Operations committed'),
+  failures: counter('Commits that failed as a whole'),
+  queued: counter('Items put into inboxes'),
+  acked: counter('Items taken out of inboxes by acknowledgement'),
+  dropped: counter('Items dropped from full inboxes'),
+  expired: counter('Items that expired in inboxes'),
+  heapBytes: gauge('JavaScript heap in use by the thread'),
+  restarts: counter('Times the thread was replaced'),
+};
+
+/** Observes the main thread until `close`. */
+export class Metrics {
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
+  readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: 10 });
+
+  constructor() {
+    this.#delay.enable();
+  }
+
+  /** The event-loop delay is that since the last call. */
+  async render(stats: HubStats): Promise<string> {
+    const registry = new Registry();
+    for (const [thread, values] of Object.entries(stats)) {
+      const [, part = thread, index] = /^(.*?)(\d*)$/.exec(thread) ?? [];
+      const { histograms, rest } = splitHistograms(values);
+      for (const [name, value] of Object.entries(rest)) addStat(registry, part, index, name, value);
+      for (const [name, histogram] of histograms) addHistogram(registry, part, index, name, histogram);
+    }
+    this.#addProcess(registry);
+    return registry.metrics();
+  }
+
+  close(): void {
+    this.#delay.disable();
+  }
+
+  #addProcess(registry: Registry): void {
+    const delay = new Gauge({ name: 'hubbub_event_loop_delay_seconds', help: 'Delay of the main event loop', labelNames: ['quantile'], registers: [registry] });
+    for (const quantile of [0.5, 0.99, 1]) delay.set({ quantile: String(quantile) }, this.#delay.percentile(quantile * 100) / 1e9 || 0);
+    this.#delay.reset();
+    const memory = process.memoryUsage();
+    const cpu = process.cpuUsage();
+    const one = (name: string, help: string, value: number) => new Gauge({ name, help, registers: [registry] }).set(value);
+    one('process_resident_memory_bytes', 'Resident memory of the process', memory.rss);
+    one('hubbub_main_heap_bytes', 'JavaScript heap in use by the main thread', memory.heapUsed);
+    one('hubbub_buffers_bytes', 'Memory of buffers outside of all heaps', memory.arrayBuffers);
+    new Counter({ name: 'process_cpu_seconds_total', help: 'Processor time of the process', registers: [registry] }).inc((cpu.user + cpu.system) / 1e6);
+  }
+}
+
+function addStat(registry: Registry, part: string, index: string | undefined, name: string, value: StatValue): void {
+  const row: Row = Object.hasOwn(rows, name) ? (rows[name] as Row) : { help: `${name} of ${part}` };
+  const metricName = metricOf(part, name) + (row.counter ? '_total' : '');
+  const own = row.label ?? 'kind';
+  const thread: Record<string, string> = index ? { thread: index } : {};
+  const values: [Record<string, string>, number | null | undefined][] =
+    typeof value === 'object' && value !== null ? Object.entries(value).map(([key, one]) => [{ ...thread, [own]: key }, one]) : [[thread, value]];
+  const existing = registry.getSingleMetric(metricName) as Counter | Gauge | undefined;
+  const config = { name: metricName, help: row.help, labelNames: ['thread', own], registers: [registry] };
+  const metric = existing ?? (row.counter ? new Counter(config) : new Gauge(config));
+  for (const [labels, one] of values) if (typeof one === 'number' && one >= 0) metric.inc(labels, inBaseUnit(name, one));
+}
+
+/** prom-client's own histogram counts observations; this one was counted in another thread. */
+function addHistogram(registry: Registry, part: string, index: string | undefined, stat: string, counted: HistogramStats): void {
+  const name = metricOf(part, stat);
+  const labels = index ? { thread: index } : {};
+  const values = [
+    ...counted.buckets.map(([bound, count]) => ({
+      metricName: `${name}_bucket`,
+      labels: { ...labels, le: bound === Infinity ? '+Inf' : String(inBaseUnit(stat, bound)) },
+      value: count,
+    })),
+    { metricName: `${name}_sum`, labels, value: inBaseUnit(stat, counted.sum) },
+    { metricName: `${name}_count`, labels, value: counted.buckets.at(-1)?.[1] ?? 0 },
+  ];
+  const earlier = registry.getSingleMetric(name) as unknown as { own?: typeof values } | undefined;
+  const own = [...(earlier?.own ?? []), ...values];
+  if (earlier !== undefined) registry.removeSingleMetric(name);
+  const metric = { name, own, get: async () => ({ name, help: `Distribution of ${stat} of ${part}`, type: 'histogram', values: own, aggregator: 'sum' }) };
+  registry.registerMetric(metric as unknown as Metric);
+}
+
+/** `gateway`, `outboxBytes` → `hubbub_gateway_outbox_bytes`; milliseconds become seconds, as is the custom there. */
+function metricOf(part: string, name: string): string {
+  const words = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replace(/[^a-z0-9_]/g, '_');
+  return `hubbub_${part.toLowerCase()}_${words.replace(/_ms$/, '_seconds')}`;
+}
+
+function inBaseUnit(name: string, value: number): number {
+  return name.endsWith('Ms') ? value / 1_000 : value;
+}
