@@ -142,7 +142,7 @@ class Threads {
     );
     this.#shards = Array.from({ length: shards }, (_, index) =>
       spec('shard', index, {
-        filename: module('./shard/entry.js'),
+        filename: module('./worker.js'),
         name: 'runShard',
         task: { options, shards },
         started: (thread) => this.#linkShard(thread),

@@ -6,6 +6,8 @@
 export type BusMessage = { topic: string; payload: Uint8Array };
 
 export interface Bus {
+  /** Nobody else can be listening, so there is no need to build a message. Networks never know. */
+  readonly alone: boolean;
   /** Best effort, at most once, in order per topic and publisher; never to the publisher itself. `false`: it was shed. */
   publish(topic: string, payload: Uint8Array): boolean;
   /** Idempotent; resolves when messages published from then on arrive. */

@@ -14,11 +14,15 @@ export class LocalBus {
 
   join(): Bus {
     const own: Member = { topics: new Set(), listeners: [], waiting: [] };
-    this.#members.add(own);
+    const members = this.#members;
+    members.add(own);
     return {
+      get alone() {
+        return members.size <= 1;
+      },
       publish: (topic, payload) => {
         let kept = true;
-        for (const member of this.#members) if (member !== own && member.topics.has(topic)) kept = offer(member, { topic, payload }) && kept;
+        for (const member of members) if (member !== own && member.topics.has(topic)) kept = offer(member, { topic, payload }) && kept;
         return kept;
       },
       subscribe: async (topic) => {
@@ -31,7 +35,7 @@ export class LocalBus {
         own.listeners.push(listener);
       },
       close: async () => {
-        this.#members.delete(own);
+        members.delete(own);
         own.topics.clear();
         own.waiting = [];
       },

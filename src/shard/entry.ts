@@ -1,15 +1,15 @@
-/** What a worker thread runs to be a shard: one long task that ends when it is told to stop, or throws. Called by piscina. */
+/** What a worker thread runs to be a shard: one long task that ends when it is told to stop, or throws. */
 import type { MessagePort } from 'node:worker_threads';
 import type { FilledOptions } from '../options.ts';
 import { systemClock } from '../thread/clock.ts';
 import type { Control, FromThread } from '../thread/messages.ts';
-import { Shard } from './shard.ts';
+import { Shard, type ShardBus } from './shard.ts';
 
 export type ShardTask = { control: MessagePort; index: number; incarnation: number; shards: number; options: FilledOptions };
 
 const tickMs = 1_000;
 
-export function runShard(task: ShardTask): Promise<void> {
+export function shardTask(task: ShardTask, bus: ShardBus): Promise<void> {
   return new Promise((resolve, reject) => {
     const { control, index, incarnation, options } = task;
     const tell = (message: FromThread) => control.postMessage(message);
@@ -18,6 +18,7 @@ export function runShard(task: ShardTask): Promise<void> {
       incarnation,
       options,
       clock: systemClock,
+      bus,
       log: (level, message, fields = {}) => tell({ t: 'log', level, message, fields }),
       failed: reject,
     });

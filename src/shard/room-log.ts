@@ -133,10 +133,8 @@ function apply(room: RoomState, record: EntryRecord, effects: RoomEffects): void
   room.headSeq = record.seq;
   room.tail.push(record);
   room.lastUsed = effects.tick;
-  if (room.subscribers.size > 0) {
-    room.undelivered.push(record);
-    effects.touched(room);
-  }
+  if (room.subscribers.size > 0) room.undelivered.push(record);
+  effects.touched(room);
   if (record.kind === 'deleted') detachAll(room, 'not-found', effects);
 }
 

@@ -71,6 +71,8 @@ export class RoomState {
   undelivered: EntryRecord[] = [];
   /** Committed entries above head + 1 that wait for the ones in between. */
   readonly ahead = new Map<number, EntryRecord>();
+  /** The head that other nodes were last told. */
+  announcedSeq = 0;
   /** Appends sent to the store and not settled. */
   pending = 0;
   /** Monotonic ms. */

@@ -7,6 +7,7 @@ import type { Command, Position } from '../protocol/commands.ts';
 import type { Connection } from './actor.ts';
 import { tellAudience } from './room-audience.ts';
 import { deliverApplied, drop, fellBehind, refollow, resume, subscribe, unsubscribe } from './room-following.ts';
+import { catchUp } from './room-log.ts';
 import { changeRoom } from './room-members.ts';
 import { publish } from './room-messages.ts';
 import { askRoom } from './room-reading.ts';
@@ -75,6 +76,11 @@ export class RoomActor {
 
   behind(connection: Connection, lastSeq: number, effects: RoomEffects): void {
     fellBehind(this.state, connection, lastSeq, effects);
+  }
+
+  /** Another node appended: read what is missing, unless it came already. */
+  hint(seq: number, effects: RoomEffects): void {
+    if (this.#phase === 'ready' && seq > this.state.headSeq) catchUp(this.state, effects, () => {});
   }
 
   closed(connection: Connection, effects: RoomEffects): void {

@@ -7,6 +7,16 @@ import type { Connection } from './actor.ts';
 import { RoomActor, type RoomCommand } from './room.ts';
 import { type RoomEffects, type RoomLimits, RoomState } from './room-state.ts';
 
+/** What rooms need of the bus to other nodes: hints that a room's head has moved. Adapters of `cluster/` satisfy it. */
+export type RoomBus = {
+  readonly alone: boolean;
+  publish(topic: string, payload: Uint8Array): boolean;
+  subscribe(topic: string): Promise<void>;
+  unsubscribe(topic: string): Promise<void>;
+};
+
+const topicPrefix = 'room:';
+
 export class Rooms {
   readonly #limits: RoomLimits;
   readonly #byName = new Map<string, RoomActor>();
@@ -16,9 +26,11 @@ export class Rooms {
   /** Keys whose names the gateway knows. */
   readonly #introduced = new Set<RoomKey>();
   readonly #touched = new Set<RoomKey>();
+  readonly #bus: RoomBus;
   #keys = 0;
 
-  constructor(options: FilledOptions) {
+  constructor(options: FilledOptions, bus: RoomBus) {
+    this.#bus = bus;
     this.#limits = { ...options, autoCreate: options.autoCreate === 'on' || (options.autoCreate === 'dev' && options.dev) };
   }
 
@@ -72,8 +84,19 @@ export class Rooms {
   }
 
   flush(effects: RoomEffects): void {
-    for (const key of this.#touched) this.#byKey.get(key)?.flush(effects);
+    for (const key of this.#touched) {
+      const room = this.#byKey.get(key);
+      if (room === undefined) continue;
+      room.flush(effects);
+      if (!this.#bus.alone) this.#announce(room.state);
+    }
     this.#touched.clear();
+  }
+
+  /** Another node says that the room's head is at least `payload`. */
+  hint(topic: string, payload: Uint8Array, effects: RoomEffects): void {
+    const room = this.#byName.get(topic.slice(topicPrefix.length));
+    if (room !== undefined && payload.length === 8) room.hint(Buffer.from(payload).readDoubleBE(), effects);
   }
 
   tick(effects: RoomEffects): void {
@@ -82,6 +105,7 @@ export class Rooms {
       const { key } = room.state;
       this.#byName.delete(name);
       this.#byKey.delete(key);
+      void this.#bus.unsubscribe(topicPrefix + name).catch(() => {}); // hints for rooms that are not here are ignored
       if (this.#introduced.delete(key)) effects.tell({ t: 'forget', roomKey: key });
     }
   }
@@ -104,7 +128,17 @@ export class Rooms {
       actor = new RoomActor(new RoomState(name, ++this.#keys, this.#limits));
       this.#byName.set(name, actor);
       this.#byKey.set(actor.state.key, actor);
+      // Without it the room still finds what it missed, only later: a hint is all the bus ever gives.
+      void this.#bus.subscribe(topicPrefix + name).catch(() => {});
     }
     return actor;
+  }
+
+  #announce(state: RoomState): void {
+    if (state.headSeq <= state.announcedSeq) return;
+    state.announcedSeq = state.headSeq;
+    const payload = Buffer.allocUnsafeSlow(8);
+    payload.writeDoubleBE(state.headSeq);
+    this.#bus.publish(topicPrefix + state.name, payload);
   }
 }

@@ -19,15 +19,18 @@ import { Feed } from './feed.ts';
 import { Outlet } from './outlet.ts';
 import { presenceCommand, watchAgain } from './presence-command.ts';
 import { Reads } from './reads.ts';
-import { Rooms } from './rooms.ts';
+import { type RoomBus, Rooms } from './rooms.ts';
 import { UserDirectory } from './user-directory.ts';
 
+export type ShardBus = RoomBus & { onMessage(listener: (message: { topic: string; payload: Uint8Array }) => void): void };
 export type ShardDeps = {
   index: number;
   incarnation: number;
   options: FilledOptions;
   clock: Clock;
   log: Log;
+  /** To the other nodes. */
+  bus: ShardBus;
   /** A fault of the shard: the thread must end and be replaced. */
   failed(error: unknown): void;
 };
@@ -56,7 +59,8 @@ export class Shard {
       settled: (settle) => this.guarded(settle),
     });
     this.#reads = new Reads((answer) => this.guarded(answer));
-    this.#rooms = new Rooms(options);
+    this.#rooms = new Rooms(options, deps.bus);
+    deps.bus.onMessage(({ topic, payload }) => this.guarded(() => this.#hint(topic, payload)));
   }
 
   connect(role: 'gateway' | 'shard' | 'persistence' | 'reader', index: number, port: MessagePort): void {
@@ -214,6 +218,10 @@ export class Shard {
 
   #notice(notice: InboxItem | InboxLoss): void {
     if (this.#open !== null) this.#open.users.notice(notice, this.#open.outlet);
+  }
+
+  #hint(topic: string, payload: Uint8Array): void {
+    if (this.#open !== null) this.#rooms.hint(topic, payload, this.#open.outlet);
   }
 
   #flush(): void {

@@ -23,7 +23,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   page: ['client', 'protocol'],
   cli: ['protocol', 'thread', 'options.ts', 'hub.ts'],
   'options.ts': ['protocol'],
-  'index.ts': ['protocol', 'options.ts', 'hub.ts'],
+  'index.ts': ['protocol', 'thread', 'options.ts', 'hub.ts', 'http'],
+  'worker.ts': ['cluster', 'shard'],
 };
 /** Packages that run in a browser; the folders that reach one may import nothing else from outside. */
 const browserPackages: Readonly<Record<string, readonly string[]>> = { protocol: ['zod', 'msgpackr'], client: ['msgpackr'], page: [] };

@@ -1,0 +1,11 @@
+/**
+ * The composition root of a shard's thread: hands it the bus to other nodes. Loaded by piscina; the names of its exports are
+ * the tasks that `hub.ts` runs.
+ */
+import { LocalBus } from './cluster/local.ts';
+import { type ShardTask, shardTask } from './shard/entry.ts';
+
+/** One node has nobody to talk to, so its bus has one member. */
+export function runShard(task: ShardTask): Promise<void> {
+  return shardTask(task, new LocalBus().join());
+}
