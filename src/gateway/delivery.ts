@@ -30,6 +30,8 @@ export type DeliveryDeps = {
 
 /** Connections that one flush may cut off while all outboxes together hold too much. */
 const victimsMax = 8;
+/** Those that fell behind still hold what was queued; more than this beyond the budget can only be answers and pages. */
+const cutOffPressure = 1.25;
 
 export class Delivery {
   readonly #deps: DeliveryDeps;
@@ -53,7 +55,7 @@ export class Delivery {
     } finally {
       outbox.end();
     }
-    if (outbox.overTotal) this.#relieve();
+    if (outbox.pressure > 1) this.#relieve();
   }
 
   /** One record of numbers; returns how many they were. */
@@ -200,7 +202,7 @@ export class Delivery {
     }
   }
 
-  /** All outboxes together hold too much: the largest get no more copies; one that gets none already is cut off. */
+  /** All outboxes together hold too much: the largest get no more copies, and where that does not help, one is cut off. */
   #relieve(): void {
     const { outbox, pool } = this.#deps;
     const largest = [...outbox.backed].sort((a, b) => b.socket.writableLength - a.socket.writableLength).slice(0, victimsMax);
@@ -211,6 +213,6 @@ export class Delivery {
       cut = cut || live.length > 0;
     }
     const first = largest[0];
-    if (!cut && first !== undefined) pool.terminate(first);
+    if (!cut && first !== undefined && outbox.pressure > cutOffPressure) pool.terminate(first);
   }
 }

@@ -1,6 +1,6 @@
 /** A map as one ready WebSocket frame, and back: for what the gateway itself says and hears. */
 import { decode, encode } from '../protocol/codec.ts';
-import { frameBytes, writeFrameHeader } from '../protocol/frames.ts';
+import { binaryOpcode, frameBytes, textOpcode, writeFrameHeader } from '../protocol/frames.ts';
 import type { Format } from '../thread/messages.ts';
 import type { Fields } from './connection.ts';
 
@@ -12,7 +12,7 @@ export function frameOf(fields: Fields, format: Format): Buffer {
   const payload = encode(fields, format);
   const head = frameBytes(payload.length);
   const frame = Buffer.allocUnsafe(head + payload.length);
-  writeFrameHeader(frame, 0, format === 'json' ? 1 : 2, payload.length);
+  writeFrameHeader(frame, 0, format === 'json' ? textOpcode : binaryOpcode, payload.length);
   frame.set(payload, head);
   return frame;
 }

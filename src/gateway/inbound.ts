@@ -65,16 +65,23 @@ export class Inbound {
 
   receive(connection: Connection, bytes: Buffer): void {
     if (connection.phase.is === 'closed') return;
-    if (connection.phase.is === 'opening') return this.#deps.session.hold(connection, bytes);
+    if (connection.phase.is === 'opening') {
+      this.#deps.session.hold(connection, bytes);
+      return;
+    }
     let header: Header;
     try {
       header = scan(bytes, connection.format);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const found = error instanceof ScanError ? error : null;
-      return this.#refuse(connection, found?.id, found?.op, error);
+      this.#refuse(connection, found?.id, found?.op, error);
+      return;
     }
-    if (!this.#allowed(connection)) return this.#slowDown(connection, header);
+    if (!this.#allowed(connection)) {
+      this.#slowDown(connection, header);
+      return;
+    }
     try {
       this.#command(connection, bytes, header);
       connection.badFrames = 0;
@@ -89,7 +96,8 @@ export class Inbound {
     const { op, id } = header;
     if (connection.phase.is === 'hello') {
       if (op !== 'hello') throw new CodedError('unauthenticated');
-      return session.hello(connection, bytes);
+      session.hello(connection, bytes);
+      return;
     }
     if (connection.phase.is === 'draining') throw new CodedError('draining');
     if (!automatic.has(op)) {
@@ -98,15 +106,17 @@ export class Inbound {
     }
     switch (op) {
       case 'hello':
-        return session.hello(connection, bytes);
+        session.hello(connection, bytes);
+        break;
       case 'refresh':
         if (id !== undefined && connection.commands.has(id)) throw new CodedError('bad-request', 'a command of this id is not answered yet', 'id');
-        return session.refresh(connection, bytes);
+        session.refresh(connection, bytes);
+        break;
       case 'ping':
         if (id !== undefined) connection.answer({ op: 'ok', id, now: clock.now() });
-        return;
+        break;
       default:
-        return routing.route(connection, bytes, header);
+        routing.route(connection, bytes, header);
     }
   }
 

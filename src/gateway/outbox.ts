@@ -50,8 +50,9 @@ export class Outbox {
   get total(): number {
     return this.#total;
   }
-  get overTotal(): boolean {
-    return this.#total > this.#limits.outboxTotalBytesMax;
+  /** By how much that is more than it may be: above 1, too much. */
+  get pressure(): number {
+    return this.#total / this.#limits.outboxTotalBytesMax;
   }
 
   begin(arena: Buffer): void {

@@ -45,15 +45,19 @@ export class Routing {
     switch (routes[op]) {
       case 'room':
         if (header.room === undefined) throw new CodedError('bad-request', 'room is missing', 'room');
-        return this.#forward(sender, bytes, header, op, placeOf(header.room, count));
+        this.#forward(sender, bytes, header, op, placeOf(header.room, count));
+        break;
       case 'dm':
         if (header.to === undefined) throw new CodedError('bad-request', 'to is missing', 'to');
-        return this.#forward(sender, bytes, header, op, placeOf(dmName(header.as ?? sender.user, header.to), count));
+        this.#forward(sender, bytes, header, op, placeOf(dmName(header.as ?? sender.user, header.to), count));
+        break;
       case 'user':
-        return this.#forward(sender, bytes, header, op, sender.home);
+        this.#forward(sender, bytes, header, op, sender.home);
+        break;
       case 'users':
       case 'rooms':
-        return this.#split(sender, bytes, id);
+        this.#split(sender, bytes, id);
+        break;
       case 'gateway':
         throw new CodedError('bad-request', `${op} is not for the backend API`, 'op');
     }

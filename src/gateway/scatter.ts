@@ -46,7 +46,10 @@ export class Scatter {
     const { op } = command;
     if (id !== undefined) {
       // An empty resume goes nowhere and is answered at once.
-      if (names.size === 0) return sender.answer({ op: 'ok', id, rooms: 0 });
+      if (names.size === 0) {
+        sender.answer({ op: 'ok', id, rooms: 0 });
+        return;
+      }
       sender.commands.set(id, { is: 'scatter', op, waiting: new Set(names.keys()), names, lists: {} });
     }
     for (const [shard, own] of names) {
@@ -60,7 +63,8 @@ export class Scatter {
     if (error !== null) {
       sender.commands.delete(id);
       if (sender instanceof Connection) this.refused(sender, command, id);
-      return sender.answer(refusal(id, command.op, error));
+      sender.answer(refusal(id, command.op, error));
+      return;
     }
     for (const [field, list] of Object.entries(part)) command.lists[field] = command.lists[field]?.concat(list) ?? list;
     // Rooms that may not be followed are not among those the shard took on.

@@ -127,10 +127,11 @@ export class Sweep {
   #idles(connection: Connection): void {
     const { time, options, pool, shards } = this.#deps;
     const silent = time.now - connection.commandAt;
-    if (options.idleMs > 0 && silent >= options.idleMs) return pool.close(connection, 'idle');
-    if (connection.idle || options.awayAfterMs === 0 || silent < options.awayAfterMs) return;
-    connection.idle = true;
-    shards.tell(connection.home, { t: 'idle', connection: connection.number, idle: true });
+    if (options.idleMs > 0 && silent >= options.idleMs) pool.close(connection, 'idle');
+    else if (!connection.idle && options.awayAfterMs > 0 && silent >= options.awayAfterMs) {
+      connection.idle = true;
+      shards.tell(connection.home, { t: 'idle', connection: connection.number, idle: true });
+    }
   }
 }
 

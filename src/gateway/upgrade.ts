@@ -72,8 +72,8 @@ export class Upgrade {
 
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const refused = this.#refuses(request);
-    if (refused !== null) return this.#reject(socket, ...refused);
-    this.#server.handleUpgrade(request, socket, head, (ws) => this.#open(ws, request, socket as Socket));
+    if (refused !== null) this.#reject(socket, ...refused);
+    else this.#server.handleUpgrade(request, socket, head, (ws) => this.#open(ws, request, socket as Socket));
   }
 
   /** Null: the handshake may go on. Order: what needs no state first, the accept rate last. */

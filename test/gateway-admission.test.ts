@@ -1,0 +1,153 @@
+/** Which handshakes become connections, and that those which do not are answered and ended. */
+import { connect } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { WebSocket } from 'ws';
+import { type Stand, stand } from './gateway-harness.ts';
+import { RawSocket } from './kit/raw-socket.ts';
+
+let hub: Stand;
+afterEach(() => hub.close());
+
+type Refused = { status: number; retryAfter: string | undefined };
+
+/** The protocol that was agreed on, or the HTTP answer. */
+function handshake(options: { protocols?: string[]; headers?: Record<string, string>; path?: string; host?: string } = {}): Promise<string | Refused> {
+  const { protocols = ['hubbub.v1.json'], headers = {}, path = '/ws', host = '127.0.0.1' } = options;
+  return new Promise((resolve) => {
+    const socket = new WebSocket(`ws://${host}:${hub.port}${path}`, protocols, { headers });
+    socket.on('error', () => {});
+    socket.once('open', () => {
+      resolve(socket.protocol);
+      socket.terminate();
+    });
+    socket.once('unexpected-response', (_request, response) => resolve({ status: response.statusCode ?? 0, retryAfter: response.headers['retry-after'] }));
+  });
+}
+
+const refusal = (status: number) => ({ status, retryAfter: undefined });
+const live = { dev: false, origins: ['https://chat.example.com'], jwtSecrets: ['a-secret-of-at-least-thirty-two-bytes'] };
+
+/** Sends bytes as they are; resolves to everything the hub answered, once it has ended the socket. */
+function raw(bytes: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(hub.port, '127.0.0.1', () => socket.write(bytes));
+    let answer = '';
+    socket.on('data', (data) => {
+      answer += data.toString();
+    });
+    socket.once('error', reject);
+    socket.once('close', () => resolve(answer));
+  });
+}
+
+describe('admission', () => {
+  it('the client’s first known subprotocol is taken', async () => {
+    hub = await stand();
+    expect(await handshake({ protocols: ['hubbub.v1.msgpack', 'hubbub.v1.json'] })).toBe('hubbub.v1.msgpack');
+    expect(await handshake({ protocols: ['mqtt', 'hubbub.v1.json', 'hubbub.v1.msgpack'] })).toBe('hubbub.v1.json');
+  });
+
+  it('a client that names no subprotocol speaks json', async () => {
+    hub = await stand();
+    expect(await handshake({ protocols: [] })).toBe('');
+    const socket = new WebSocket(hub.url);
+    socket.once('open', () => socket.send('{"op":"hello","id":1,"user":"alice"}'));
+    const [data] = await new Promise<[Buffer]>((resolve) => {
+      socket.once('message', (message: Buffer) => resolve([message]));
+    });
+    expect(JSON.parse(data.toString())).toMatchObject({ op: 'welcome', id: 1, user: 'alice' });
+    socket.terminate();
+  });
+
+  it('only unknown subprotocols offered is 400', async () => {
+    hub = await stand();
+    expect(await handshake({ protocols: ['mqtt', 'hubbub.v2.json'] })).toEqual(refusal(400));
+    expect(hub.gateway.stats().rejected.protocol).toBe(1);
+  });
+
+  it('/ and /ws are the paths; anything else is 404', async () => {
+    hub = await stand();
+    expect(await handshake({ path: '/' })).toBe('hubbub.v1.json');
+    expect(await handshake({ path: '/chat' })).toEqual(refusal(404));
+  });
+
+  it('a token in the URL is 400, whatever it is', async () => {
+    hub = await stand();
+    for (const name of ['token', 'access_token', 'jwt']) expect(await handshake({ path: `/ws?x=1&${name}=abc` })).toEqual(refusal(400));
+    expect(await handshake({ path: '/ws?room=token' })).toBe('hubbub.v1.json');
+  });
+
+  it('origins are matched exactly, and a client without one is no browser', async () => {
+    hub = await stand({ options: live });
+    expect(await handshake({ headers: { Origin: 'https://chat.example.com' } })).toBe('hubbub.v1.json');
+    expect(await handshake()).toBe('hubbub.v1.json');
+    const others = ['https://chat.example.com.evil.org', 'http://chat.example.com', 'https://chat.example.com:8443', 'null', 'https://CHAT.example.com', ''];
+    for (const origin of others) expect(await handshake({ headers: { Origin: origin } }), origin).toEqual(refusal(403));
+    expect(hub.gateway.stats().rejected.origin).toBe(others.length);
+  });
+
+  it('development mode takes loopback origins and hosts only, and no proxy', async () => {
+    hub = await stand();
+    expect(await handshake({ headers: { Origin: 'http://localhost:5173' } })).toBe('hubbub.v1.json');
+    expect(await handshake({ headers: { Origin: 'https://evil.org' } })).toEqual(refusal(403));
+    expect(await handshake({ headers: { Origin: 'http://localhost.evil.org' } })).toEqual(refusal(403));
+    expect(await handshake({ headers: { Host: 'evil.org' } })).toEqual(refusal(403));
+    expect(await handshake({ headers: { Host: `localhost:${hub.port}` } })).toBe('hubbub.v1.json');
+    expect(await handshake({ headers: { Host: '[::1]:80' } })).toBe('hubbub.v1.json');
+    expect(await handshake({ headers: { 'X-Forwarded-For': '10.0.0.1' } })).toEqual(refusal(403));
+    expect(await handshake({ headers: { Forwarded: 'for=10.0.0.1' } })).toEqual(refusal(403));
+  });
+
+  it('outside development mode a proxy may stand in front', async () => {
+    hub = await stand({ options: live });
+    expect(await handshake({ headers: { Host: 'chat.example.com', 'X-Forwarded-For': '10.0.0.1' } })).toBe('hubbub.v1.json');
+  });
+
+  it('a full hub answers 503 with Retry-After, and takes the next one when there is room', async () => {
+    hub = await stand({ options: { connectionsMax: 2 } });
+    const first = await hub.connect();
+    await hub.connect();
+    const refused = (await handshake()) as Refused;
+    expect(refused.status).toBe(503);
+    expect(Number(refused.retryAfter)).toBeGreaterThanOrEqual(1);
+    await first.close();
+    await hub.shard.next('close');
+    expect(await handshake()).toBe('hubbub.v1.json');
+    expect(hub.gateway.stats()).toMatchObject({ connectionsPeak: 2 });
+    expect(hub.gateway.stats().rejected.full).toBe(1);
+  });
+
+  it('more handshakes than acceptPerSecond are 503 with Retry-After', async () => {
+    let tick = 0;
+    hub = await stand({ options: { acceptPerSecond: 3 }, clock: { now: () => 0, tick: () => tick, random: () => 0.5 } });
+    for (let i = 0; i < 3; i++) expect(await handshake()).toBe('hubbub.v1.json');
+    expect(await handshake()).toEqual({ status: 503, retryAfter: '3' });
+    tick = 400;
+    expect(await handshake()).toBe('hubbub.v1.json');
+    expect(hub.gateway.stats().rejected.rate).toBe(1);
+  });
+
+  it('a handshake that is none is answered, and its socket ended', async () => {
+    hub = await stand();
+    const answer = await raw(`GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n`);
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(hub.gateway.stats().rejected.handshake).toBe(1);
+    expect(hub.gateway.stats().connections).toBe(0);
+  });
+
+  it('bytes that are no HTTP are answered 400, and their socket ended', async () => {
+    hub = await stand();
+    expect(await raw('\x16\x03\x01 no http\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 /);
+  });
+
+  it('a frame above frameBytesMax closes with 1009, and endless fragments with 1008', async () => {
+    hub = await stand({ options: { frameBytesMax: 2_048, bodyBytesMax: 1_024 } });
+    const client = await hub.connect();
+    client.sendRaw('x'.repeat(2_049));
+    expect((await client.closed).code).toBe(1009);
+    const socket = await RawSocket.upgrade(hub.port);
+    socket.frame(Buffer.from('a'), { opcode: 1, fin: false });
+    for (let i = 0; i < 100; i++) socket.frame(Buffer.from('a'), { opcode: 0, fin: false });
+    expect(await socket.closed).toBe(1008);
+  });
+});
