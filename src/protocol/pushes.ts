@@ -2,7 +2,7 @@
  * What the hub sends: the one answer of each command (`Replies`) and the pushes. Types only; the words are in PROTOCOL.md.
  */
 import type { ErrorCode } from './codes.ts';
-import type { Op, Position, Role } from './commands.ts';
+import type { Op, Position, Role } from './inputs.ts';
 import type { WireLimits } from './limits.ts';
 
 export type EntryKind = 'message' | 'created' | 'member' | 'settings' | 'deleted';

@@ -115,7 +115,7 @@ export class FakeSocket implements WebSocketLike {
   say(...frames: Frame[]): this {
     for (const frame of frames) {
       const data = encode(frame, this.format);
-      this.onmessage?.({ data: this.format === 'json' ? new TextDecoder().decode(data) : data.buffer } as never);
+      this.onmessage?.({ data: this.format === 'json' ? new TextDecoder().decode(data) : data.slice().buffer } as never);
     }
     return this;
   }

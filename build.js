@@ -1,0 +1,103 @@
+/**
+ * Builds dist/: the server as tsc emits it, the client as a package folder of its own (dist/client: one bundled file and the
+ * types it needs, nothing of the server's dependencies), and the page. `npm run build` and, before them, start and test run it.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = dirname(fileURLToPath(import.meta.url));
+/** `node build.js FOLDER` builds into a new folder instead, for the tests. */
+const dist = resolve(process.argv[2] ?? join(root, 'dist'));
+const client = join(dist, 'client');
+const { version, license } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+
+if (process.argv[2] === undefined) rmSync(dist, { recursive: true, force: true });
+compile();
+await packClient();
+await packPage();
+copyFileSync(join(root, 'schema.sql'), join(dist, 'schema.sql'));
+
+function compile() {
+  const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc');
+  const { status, error } = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.json'), '--outDir', dist], { stdio: 'inherit' });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** tsc's output for the client refers to the server's protocol folder and packages; it makes room for what stands alone. */
+async function packClient() {
+  const types = collectTypes(join(client, 'index.d.ts'), new Map());
+  rmSync(client, { recursive: true });
+  for (const [file, text] of types) {
+    const target = join(client, 'types', relative(dist, file));
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, text);
+  }
+  await build({
+    entryPoints: [join(root, 'src/client/index.ts')],
+    outfile: join(client, 'hubbub-client.js'),
+    bundle: true,
+    minify: true,
+    sourcemap: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    external: ['ws'],
+  });
+  writeFileSync(join(client, 'index.js'), "export * from './hubbub-client.js';\n");
+  writeFileSync(join(client, 'index.d.ts'), "export * from './types/client/index.js';\n");
+  const manifest = {
+    name: 'hubbub-client',
+    version,
+    description: 'Client of the Hubbub communication hub, for browsers and Node',
+    license,
+    type: 'module',
+    sideEffects: false,
+    exports: { '.': { types: './index.d.ts', default: './hubbub-client.js' }, './package.json': './package.json' },
+    types: './index.d.ts',
+    // Only Node below 22 has no WebSocket of its own; a bundler for browsers must not look for the package.
+    browser: { ws: false },
+    dependencies: {},
+    peerDependencies: { ws: '^8.0.0' },
+    peerDependenciesMeta: { ws: { optional: true } },
+  };
+  writeFileSync(join(client, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/** A declaration file and every one it refers to, as text. Fails on a reference to a package: the client's types must stand without any. */
+function collectTypes(file, found) {
+  if (found.has(file)) return found;
+  const text = readFileSync(file, 'utf8').replace(/^\/\/# sourceMappingURL=.*$/m, '');
+  const referred = [];
+  const rewritten = text.replace(/(\bfrom |\bimport\()(['"])([^'"]+)\2/g, (_, before, quote, specifier) => {
+    if (!specifier.startsWith('.')) throw new Error(`${relative(root, file)}: the client's types refer to the package ${specifier}`);
+    referred.push(join(dirname(file), specifier.replace(/\.(ts|js)$/, '.d.ts')));
+    return `${before}${quote}${specifier.replace(/\.ts$/, '.js')}${quote}`;
+  });
+  found.set(file, rewritten);
+  for (const next of referred) collectTypes(next, found);
+  return found;
+}
+
+async function packPage() {
+  const source = join(root, 'src/page');
+  if (!existsSync(join(source, 'index.html'))) return;
+  const target = join(dist, 'page');
+  rmSync(target, { recursive: true, force: true });
+  await build({
+    entryPoints: [join(source, 'main.ts')],
+    outdir: target,
+    bundle: true,
+    minify: true,
+    sourcemap: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    external: ['ws'],
+  });
+  for (const file of readdirSync(source)) if (/\.(html|css|svg)$/.test(file)) copyFileSync(join(source, file), join(target, file));
+}

@@ -1,0 +1,68 @@
+/**
+ * A cumulative mark: how far everything was handled, and one command at a time that says so. However many items are
+ * handled while an answer is on its way, the next command covers them all. Used for inbox acks and received marks.
+ */
+
+/** Sends the mark and reports whether the hub took it; false where nothing can be sent now. */
+export type SendMark = (through: number, done: (taken: boolean) => void) => boolean;
+
+export class Cursor {
+  readonly #send: SendMark;
+  #open: number[] = [];
+  #done = new Set<number>();
+  #through = 0;
+  #sent = 0;
+  #busy = false;
+
+  constructor(send: SendMark) {
+    this.#send = send;
+  }
+
+  /** Everything up to here was handled, as far as it was announced. */
+  get through(): number {
+    return this.#through;
+  }
+
+  get unsent(): boolean {
+    return this.#through > this.#sent;
+  }
+
+  /** Announces `n`, in rising order; it holds the mark back until it is `done`. */
+  add(n: number): void {
+    this.#open.push(n);
+  }
+
+  done(n: number): void {
+    if (n <= this.#through) return; // of before a reset
+    this.#done.add(n);
+    let first = this.#open[0];
+    while (first !== undefined && this.#done.delete(first)) {
+      this.#through = first;
+      this.#open.shift();
+      first = this.#open[0];
+    }
+    this.flush();
+  }
+
+  flush(): void {
+    if (this.#busy || !this.unsent) return;
+    const through = this.#through;
+    // Before the call, since the answer may be there when it returns.
+    this.#busy = true;
+    const sent = this.#send(through, (taken) => {
+      this.#busy = false;
+      if (!taken) return; // said again with the next item or the next connection
+      this.#sent = Math.max(this.#sent, through);
+      this.flush();
+    });
+    if (!sent) this.#busy = false;
+  }
+
+  /** Starts over: what was announced is forgotten, the mark stands at `through`. */
+  reset(through: number): void {
+    this.#open = [];
+    this.#done.clear();
+    this.#through = through;
+    this.#sent = through;
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * What this client watches and how it shows itself, kept across reconnects: the hub forgets both with the connection.
+ */
+import type { CommandFields } from '../protocol/inputs.ts';
+import { listMax } from '../protocol/limits.ts';
+import type { Presence, Reply } from '../protocol/pushes.ts';
+import type { CallOptions } from './bounded.ts';
+
+type PresenceOwner = {
+  command<O extends 'watch' | 'unwatch' | 'status'>(op: O, fields: CommandFields<O>, options: CallOptions): Promise<Reply<O>>;
+  changed(presence: Presence): void;
+};
+
+export class Watches {
+  readonly #owner: PresenceOwner;
+  readonly #users = new Set<string>();
+  #away = false;
+  /** What is being said again after a reconnect; taken back where it is out of date. */
+  #statusAgain = new AbortController();
+  #watchesAgain = new AbortController();
+
+  constructor(owner: PresenceOwner) {
+    this.#owner = owner;
+  }
+
+  async watch(users: string[], options: CallOptions): Promise<Presence[]> {
+    const { users: now } = await this.#owner.command('watch', { users }, options);
+    for (const user of users) this.#users.add(user);
+    return now;
+  }
+
+  async unwatch(users: string[], options: CallOptions): Promise<void> {
+    for (const user of users) this.#users.delete(user);
+    await this.#owner.command('unwatch', { users }, options);
+  }
+
+  async status(status: 'online' | 'away', options: CallOptions): Promise<void> {
+    this.#away = status === 'away';
+    this.#statusAgain.abort();
+    await this.#owner.command('status', { status }, options);
+  }
+
+  /** Says both again on a new connection, and tells what the users' status is now. */
+  opened(failed: (error: unknown) => void): void {
+    this.#statusAgain.abort();
+    this.#watchesAgain.abort();
+    this.#statusAgain = new AbortController();
+    this.#watchesAgain = new AbortController();
+    const status = this.#statusAgain.signal;
+    const watches = this.#watchesAgain.signal;
+    if (this.#away) void this.#owner.command('status', { status: 'away' }, { signal: status }).catch((error) => status.aborted || failed(error));
+    const users = [...this.#users];
+    for (let i = 0; i < users.length; i += listMax) {
+      void this.watch(users.slice(i, i + listMax), { signal: watches }).then(
+        (all) => all.forEach(this.#owner.changed),
+        (error) => watches.aborted || failed(error),
+      );
+    }
+  }
+}
