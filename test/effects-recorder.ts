@@ -91,6 +91,11 @@ export class EffectsRecorder implements Effects {
     this.#feed.done(to);
   }
 
+  /** Whether a page is on its way. */
+  get draining(): boolean {
+    return this.#paged.size > 0;
+  }
+
   /** The pages on their way have drained, of one connection or of all. */
   drained(only?: Connection): void {
     for (const connection of only === undefined ? [...this.#paged] : [only]) {

@@ -3,14 +3,15 @@
  * subscriber is `live`, or `behind` a position and fed pages until the page that reaches the head, which is sent together
  * with the attachment (DESIGN 11.11). So there is never a hole between replay and live.
  */
-import { CodedError, type ErrorCode } from '../protocol/codes.ts';
+import type { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import type { Gap, Replies } from '../protocol/pushes.ts';
 import type { EntryRecord } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
-import { authorize } from './authorize.ts';
-import { audienceOf, joined, left } from './room-audience.ts';
+import { audienceOf, joined } from './room-audience.ts';
+import { catchUp } from './room-log.ts';
 import type { RoomEffects, RoomState, Subscriber } from './room-state.ts';
+import { deliverApplied, drop, mayFollow } from './room-subscribers.ts';
 
 const pageBytes = 256 * 1024;
 const pageEntries = 500;
@@ -80,46 +81,6 @@ export function fellBehind(room: RoomState, connection: Connection, lastSeq: num
   effects.feed(connection, () => turn(room, subscriber, effects));
 }
 
-/** Ends the subscriptions of those who may not follow any more; what was applied before still reaches them. */
-export function detachRevoked(room: RoomState, effects: RoomEffects): void {
-  deliverApplied(room, effects);
-  for (const { connection } of [...room.subscribers.values()]) {
-    const refusal = mayFollow(room, connection);
-    if (refusal === null) continue;
-    drop(room, connection, effects);
-    effects.push(connection, { op: 'unsubscribed', room: room.name, reason: refusal.code });
-  }
-}
-
-export function detachAll(room: RoomState, reason: ErrorCode, effects: RoomEffects): void {
-  deliverApplied(room, effects);
-  for (const { connection } of [...room.subscribers.values()]) {
-    drop(room, connection, effects);
-    effects.push(connection, { op: 'unsubscribed', room: room.name, reason });
-  }
-}
-
-/** The connection no longer follows; silent where it did not. */
-export function drop(room: RoomState, connection: Connection, effects: RoomEffects): void {
-  const subscriber = room.subscribers.get(connection.id);
-  if (subscriber === undefined) return;
-  room.subscribers.delete(connection.id);
-  room.formats[connection.format]--;
-  if (subscriber.state.is === 'live' && connection.open) effects.detach(room, connection);
-  left(room, connection, effects);
-}
-
-export function deliverApplied(room: RoomState, effects: RoomEffects): void {
-  if (room.undelivered.length === 0) return;
-  effects.deliver(room, room.undelivered);
-  room.undelivered = [];
-}
-
-function mayFollow(room: RoomState, connection: Connection): CodedError | null {
-  if (connection.service) return new CodedError('forbidden', 'an API key has no socket to follow a room with');
-  return authorize('subscribe', room.kind, room.relation(connection));
-}
-
 /**
  * Whether everything after `position` can be had: calls `answer` with the gaps and with the position to replay from (null:
  * from the head on). Judged by DESIGN 11.1: the position is at or below the head, and its entry is of its epoch or an earlier one.
@@ -139,11 +100,20 @@ function locate(
   }
   // The current epoch is the latest, so no entry can be of a later one.
   if (position.epoch === effects.epoch && position.seq <= room.headSeq) return replayFrom(room, connection, position.seq, answer);
+  const lost = () => answer([{ room: room.name, from: 1, to: room.headSeq, reason: 'epoch' }], null);
   effects.read(
     { read: 'position', room: room.name, epoch: position.epoch, seq: position.seq },
     ({ reason }) => {
-      if (reason === 'epoch' || position.seq > room.headSeq) answer([{ room: room.name, from: 1, to: room.headSeq, reason: 'epoch' }], null);
-      else replayFrom(room, connection, position.seq, answer);
+      if (reason === 'epoch') lost();
+      else if (position.seq <= room.headSeq) replayFrom(room, connection, position.seq, answer);
+      // The client has seen through another node what this one has not heard of yet.
+      else {
+        catchUp(room, effects, (error) => {
+          if (error !== null) failed(error);
+          else if (position.seq <= room.headSeq) replayFrom(room, connection, position.seq, answer);
+          else lost();
+        });
+      }
     },
     failed,
   );

@@ -7,8 +7,8 @@ import type { Role, Settings } from '../protocol/commands.ts';
 import type { MemberBody } from '../protocol/pushes.ts';
 import type { Append, EntryRecord, MessageAppend, Outcome } from '../thread/messages.ts';
 import { autoCreates } from '../thread/messages.ts';
-import { detachAll, detachRevoked } from './room-following.ts';
 import type { RoomEffects, RoomState } from './room-state.ts';
+import { detachAll, detachRevoked } from './room-subscribers.ts';
 
 const attemptsMax = 5;
 const aheadMax = 10_000;
@@ -160,7 +160,8 @@ function change(room: RoomState, record: EntryRecord): void {
       return;
     case 'member': {
       const { user, role, change } = bodyOf<MemberBody>(record);
-      if (change !== 'joined') room.authSeq = record.seq;
+      // As in the store: a right given takes none away, so what was authorized before it stays authorized.
+      if (change !== 'joined' && change !== 'added') room.authSeq = record.seq;
       const member = room.members.get(user);
       if (role === null) room.members.delete(user);
       else if (member === undefined) room.members.set(user, joinedAt(record, role));

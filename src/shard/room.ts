@@ -6,12 +6,13 @@ import { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import type { Connection } from './actor.ts';
 import { tellAudience } from './room-audience.ts';
-import { deliverApplied, drop, fellBehind, refollow, resume, subscribe, unsubscribe } from './room-following.ts';
+import { fellBehind, refollow, resume, subscribe, unsubscribe } from './room-following.ts';
 import { catchUp } from './room-log.ts';
 import { changeRoom } from './room-members.ts';
 import { publish } from './room-messages.ts';
 import { askRoom } from './room-reading.ts';
 import type { RoomEffects, RoomState } from './room-state.ts';
+import { deliverApplied, drop } from './room-subscribers.ts';
 
 const mailboxMax = 20_000;
 
