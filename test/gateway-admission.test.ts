@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { type Stand, stand } from './gateway-harness.ts';
-import { RawSocket } from './kit/raw-socket.ts';
+import { frame, RawSocket } from './kit/raw-socket.ts';
 
 let hub: Stand;
 afterEach(() => hub.close());
@@ -129,7 +129,9 @@ describe('admission', () => {
 
   it('a handshake that is none is answered, and its socket ended', async () => {
     hub = await stand();
-    const answer = await raw(`GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n`);
+    const answer = await raw(
+      `GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n`,
+    );
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
     expect(hub.gateway.stats().rejected.handshake).toBe(1);
     expect(hub.gateway.stats().connections).toBe(0);
@@ -146,8 +148,8 @@ describe('admission', () => {
     client.sendRaw('x'.repeat(2_049));
     expect((await client.closed).code).toBe(1009);
     const socket = await RawSocket.upgrade(hub.port);
-    socket.frame(Buffer.from('a'), { opcode: 1, fin: false });
-    for (let i = 0; i < 100; i++) socket.frame(Buffer.from('a'), { opcode: 0, fin: false });
+    socket.write(frame('a', { opcode: 1, fin: false }));
+    for (let i = 0; i < 100; i++) socket.write(frame('a', { opcode: 0, fin: false }));
     expect(await socket.closed).toBe(1008);
   });
 });

@@ -111,7 +111,7 @@ export class Routing {
       this.#roomFor(sender, room);
       asked(sender, room, shard, id ?? 0, false);
     }
-    if (id !== undefined) sender.commands.set(id, this.#record(op, shard, header, (op !== 'publish' && op !== 'direct') || named(bytes)));
+    if (id !== undefined) sender.commands.set(id, this.#record(op, shard, header, header.mid || (op !== 'publish' && op !== 'direct')));
     this.#shards.frame(sender, shard, bytes);
   }
 
@@ -145,11 +145,6 @@ export class Routing {
     this.#counters.busy++;
     return new CodedError('busy');
   }
-}
-
-/** Whether the frame has a `mid`, so that its message can be sent again. */
-function named(bytes: Uint8Array): boolean {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes('mid');
 }
 
 /** Rooms of the shard that were asked for by commands without id and are not attached yet. */
