@@ -51,6 +51,12 @@ describe('where options come from', () => {
     expect(() => gather(['--jwt-secrets', '@none'])).toThrow('cannot read the file none: it does not exist');
   });
 
+  it('a secret may hold a comma: several are several flags, lines or items', () => {
+    expect(gather(['--jwt-secrets', 'k1:a,b', '--jwt-secrets', 'k2:c']).options.jwtSecrets).toEqual(['k1:a,b', 'k2:c']);
+    expect(gather([], { HUBBUB_JWT_SECRETS: 'k1:a,b\nk2:c' }).options.jwtSecrets).toEqual(['k1:a,b', 'k2:c']);
+    expect(gather(['--config', 'f'], {}, { f: '{"jwtSecrets":["k1:a,b","k2:c"]}' }).options.jwtSecrets).toEqual(['k1:a,b', 'k2:c']);
+  });
+
   it('an empty variable counts as not set, a foreign one as a warning', () => {
     const { options, warnings } = gather([], { HUBBUB_PORT: '', HUBBUB_PROT: '1', HUBBUB_SERVICE_HOST_NAME_X: 'x', PORT: '1' });
     expect(options.port).toBe(8080);
@@ -90,7 +96,7 @@ describe('a bad option is one line with option, value, range and source', () => 
 describe('hubbub config', () => {
   it('prints every option with value and source, and no secret', () => {
     const text = configText(
-      gather(['--jwt-secrets', 'k1:canary-canary-canary-canary-canary', '--heartbeat-ms', '1500ms'], { HUBBUB_API_KEYS: 'a:canary,b:canary' }),
+      gather(['--jwt-secrets', 'k1:canary-canary-canary-canary-canary', '--heartbeat-ms', '1500ms'], { HUBBUB_API_KEYS: 'a:canary\nb:canary' }),
     );
     expect(text).not.toContain('canary');
     expect(text).toMatch(/^--jwt-secrets +\(1 hidden\) +flag --jwt-secrets /m);

@@ -142,7 +142,13 @@ describe('serve', () => {
     await expect(at.code).rejects.toThrow('--ops-port');
   });
 
-  it('any other failure of the start is thrown with its stack', async () => {
+  it('what a thread could not do is the sentence of its error', async () => {
+    const at = stage({ dev: true }, () => Promise.reject(new Error('the database x.db is not one of Hubbub’s\n  at somewhere')));
+    await expect(at.code).rejects.toThrow(/^could not start: the database x\.db is not one of Hubbub’s$/);
+    await expect(at.code).rejects.toThrow(StartError);
+  });
+
+  it('a fault of the program is thrown with its stack', async () => {
     const at = stage({ dev: true }, () => Promise.reject(new TypeError('a bug')));
     await expect(at.code).rejects.toThrow('a bug');
     expect(at.events.eventNames()).toEqual([]);

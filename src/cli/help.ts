@@ -14,8 +14,8 @@ const commands = `hubbub: a self-hosted WebSocket communication hub
 
 Each option is a flag (--outbox-bytes-max 1MiB), a variable (HUBBUB_OUTBOX_BYTES_MAX=1MiB) and a key of the JSON file that
 --config or HUBBUB_CONFIG names ("outboxBytesMax": "1MiB"); the flag wins, then the variable, then the file. Durations are
-250ms, 10s, 5m, 1h, 30d; sizes 512, 64KiB, 1MiB; "off" is 0. Lists are separated by commas or given repeatedly; secrets may
-be @FILE with one entry a line.
+250ms, 10s, 5m, 1h, 30d; sizes 512, 64KiB, 1MiB; "off" is 0. Lists are separated by commas or given repeatedly; secrets,
+which may hold commas, are given repeatedly or as @FILE with one on each line.
 
 `;
 

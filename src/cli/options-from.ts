@@ -132,17 +132,13 @@ function parse(name: OptionName, texts: readonly string[], source: Source, given
   return value;
 }
 
-/** Comma-separated; a secret may be `@file`, one entry a line, so that it shows in no process list. */
+/**
+ * Comma-separated; but a secret may hold a comma, so several are several lines (or flags, or items of a JSON list). `@file` reads
+ * them from a file, where they show in no process list.
+ */
 function listOf(text: string, row: OptionRow, given: Given): string[] {
-  if (row.secret && text.startsWith('@'))
-    return readText(text.slice(1), given, 'file')
-      .split(/\r?\n/)
-      .map((line) => line.trim())
-      .filter((line) => line !== '' && !line.startsWith('#'));
-  return text
-    .split(',')
-    .map((part) => part.trim())
-    .filter((part) => part !== '');
+  const parts = row.secret ? (text.startsWith('@') ? readText(text.slice(1), given, 'file') : text).split(/\r?\n/) : text.split(',');
+  return parts.map((part) => part.trim()).filter((part) => part !== '' && !(row.secret && part.startsWith('#')));
 }
 
 function readText(path: string, given: Given, what: string): string {

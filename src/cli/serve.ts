@@ -4,7 +4,7 @@
  *
  *   0 drained · 1 did not drain in time, a second signal, could not start (thrown) · 2 bad settings (thrown) · 70 a fault
  */
-import { type FilledOptions, isLoopbackHost } from '../options.ts';
+import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import { UsageError } from './format.ts';
@@ -122,9 +122,11 @@ function url(host: string, port: number): string {
   return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** One line for what operators get wrong; null for anything else, which deserves its stack. */
+/** One line for what operators get wrong; null for faults of the program, which deserve their stack. */
 function startProblem(error: unknown, options: FilledOptions): string | null {
-  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return null;
+  if (!(error instanceof Error) || error instanceof UsageError || error instanceof OptionError) return null;
+  // What a thread could not do arrives as a plain Error: its class and code do not cross, its sentence does.
+  if (!('code' in error) || typeof error.code !== 'string') return error.name === 'Error' ? `could not start: ${error.message.split('\n')[0]}` : null;
   const port = 'port' in error && typeof error.port === 'number' ? error.port : options.port;
   switch (error.code) {
     case 'EADDRINUSE':

@@ -28,7 +28,7 @@ export function createKeyCheck(options: Pick<FilledOptions, 'dev' | 'apiKeys'>):
   // Development listens on loopback only and checks every request for it.
   if (options.dev && keys.length === 0) return () => ({ user: 'development', scopes: [...keyScopes] });
   return (authorization) => {
-    const presented = /^Bearer ([\x21-\x7e]+)$/i.exec(authorization ?? '')?.[1];
+    const presented = /^Bearer (.+)$/i.exec(authorization ?? '')?.[1];
     if (presented === undefined) throw new CodedError('unauthenticated', 'the backend API needs Authorization: Bearer <API key>');
     const digest = digestOf(presented);
     let owner: string | null = null;

@@ -131,10 +131,13 @@ function addHistogram(registry: Registry, part: string, index: string | undefine
   registry.registerMetric(metric as unknown as Metric);
 }
 
-/** `gateway`, `outboxBytes` → `hubbub_gateway_outbox_bytes`; milliseconds become seconds, as is the custom there. */
+/**
+ * `shard`, `tailBytes` → `hubbub_shard_tail_bytes`; milliseconds become seconds, as is the custom there. The gateway's numbers
+ * are those of the hub as a whole and so name no part.
+ */
 function metricOf(part: string, name: string): string {
   const words = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replace(/[^a-z0-9_]/g, '_');
-  return `hubbub_${part.toLowerCase()}_${words.replace(/_ms$/, '_seconds')}`;
+  return `hubbub_${part === 'gateway' ? '' : `${part.toLowerCase()}_`}${words.replace(/_ms$/, '_seconds')}`;
 }
 
 function inBaseUnit(name: string, value: number): number {
