@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { type Stand, stand } from './gateway-harness.ts';
-import { frame, RawSocket } from './kit/raw-socket.ts';
+import { frame, RawSocket, upgradeRequest } from './kit/raw-socket.ts';
 
 let hub: Stand;
 afterEach(() => hub.close());
@@ -133,7 +133,9 @@ describe('admission', () => {
       `GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short\r\n\r\n`,
     );
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
-    expect(hub.gateway.stats().rejected.handshake).toBe(1);
+    const old = await raw(upgradeRequest(hub.port, { 'Sec-WebSocket-Version': '7' }));
+    expect(old).toMatch(/^HTTP\/1\.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\n/);
+    expect(hub.gateway.stats().rejected.handshake).toBe(2);
     expect(hub.gateway.stats().connections).toBe(0);
   });
 

@@ -137,10 +137,10 @@ export class Connection extends Sender {
   readonly pingAfterMs: number;
   bytesRead = 0;
   idle = false;
-  /** What was queued when its write queue last moved, and when that was. */
+  /** What was queued when the sweep last looked, and when that last moved; null: not looked at since it backed up. */
   queue = 0;
   unsent = 0;
-  movedAt = 0;
+  movedAt: number | null = null;
 
   constructor(init: ConnectionInit, send: (to: Connection, fields: Fields) => void) {
     super(init.number, init.format, false, init.shards);

@@ -186,6 +186,7 @@ export class Outbox {
     const unsent = connection.socket.writableLength;
     if (unsent > 0 && !connection.backed && connection.phase.is !== 'closed') {
       connection.backed = true;
+      connection.movedAt = null;
       this.backed.add(connection);
       const release = this.#hold(this.#arena.length > 0 ? this.#arenaHold : { bytes: unsent, holders: 0 });
       connection.blocked = () => {
@@ -200,7 +201,7 @@ export class Outbox {
   }
 
   #grant(connection: Connection): void {
-    if (connection.paced.length === 0) return;
+    if (connection.paced.length === 0 || connection.phase.is === 'closed') return;
     for (const shard of connection.paced) this.#drained(connection, shard);
     connection.paced.length = 0;
   }

@@ -74,10 +74,7 @@ export class Sweep {
       return true;
     }
     const queue = handleQueue(connection);
-    if (queue !== connection.queue || unsent < connection.unsent || connection.movedAt === 0) {
-      connection.movedAt = time.now;
-      connection.aliveAt = time.now;
-    }
+    if (connection.movedAt === null || queue !== connection.queue || unsent < connection.unsent) connection.movedAt = time.now;
     connection.queue = queue;
     connection.unsent = unsent;
     if (time.now - connection.movedAt < options.slowMs) return true;
@@ -85,11 +82,14 @@ export class Sweep {
     return false;
   }
 
-  /** Any byte is a sign of life, and so is a write that moves; nothing is expected while the hub itself does not read. */
+  /**
+   * Any byte is a sign of life. Nothing is expected while the hub itself does not read, nor of a peer with so much to take
+   * that a ping would come last; that one is judged by its write queue.
+   */
   #lives(connection: Connection): boolean {
     const { time, options, pool, outbox } = this.#deps;
     const read = connection.socket.bytesRead;
-    if (read !== connection.bytesRead || connection.paused.outbox) {
+    if (read !== connection.bytesRead || connection.paused.outbox || connection.backed) {
       connection.bytesRead = read;
       connection.aliveAt = time.now;
       connection.pingedAt = null;
@@ -99,10 +99,6 @@ export class Sweep {
       if (time.now - connection.aliveAt < connection.pingAfterMs) return true;
       connection.pingedAt = time.now;
       outbox.sendFrame(connection, pingFrame);
-      return true;
-    }
-    if (connection.aliveAt > connection.pingedAt) {
-      connection.pingedAt = null;
       return true;
     }
     if (time.now - connection.pingedAt < options.heartbeatGraceMs) return true;

@@ -2,7 +2,7 @@
  * Admission: which handshakes become connections. Everything that can be refused is refused here, in plain HTTP, before a
  * connection has any state; what is left goes to `ws`, which checks the handshake itself.
  */
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { v7 } from 'uuid';
@@ -26,8 +26,6 @@ const bufferedChunksMax = 1_024;
 /** How long the peer has to answer a close frame. */
 const closeTimeoutMs = 5_000;
 const bearerBytesMax = 8_192;
-
-const statusTexts: Record<number, string> = { 400: 'Bad Request', 403: 'Forbidden', 404: 'Not Found', 503: 'Service Unavailable' };
 
 export type UpgradeDeps = {
   options: FilledOptions;
@@ -67,7 +65,11 @@ export class Upgrade {
     };
     this.#server = new WebSocketServer(options);
     // Whoever listens owns the socket: without an answer and an end it would stay (FAULTS A.7).
-    this.#server.on('wsClientError', (error, socket) => this.#reject(socket, 'handshake', 400, error.message));
+    this.#server.on('wsClientError', (error, socket, { method, headers }) => {
+      if (method !== 'GET') this.#reject(socket, 'handshake', 405, error.message, 'Allow: GET\r\n');
+      else if (headers['sec-websocket-version'] !== '13') this.#reject(socket, 'handshake', 426, error.message, 'Sec-WebSocket-Version: 13\r\n');
+      else this.#reject(socket, 'handshake', 400, error.message);
+    });
   }
 
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void {
@@ -151,10 +153,10 @@ export class Upgrade {
     socket.on('drain', () => outbox.progress(connection));
   }
 
-  #reject(socket: Duplex, why: Rejection, status: number, text: string): void {
+  #reject(socket: Duplex, why: Rejection, status: number, text: string, headers = ''): void {
     this.#deps.counters.rejected[why]++;
-    const retry = status === 503 ? `Retry-After: ${1 + Math.floor(this.#deps.clock.random() * 5)}\r\n` : '';
-    answerAndEnd(socket, `${status} ${statusTexts[status] ?? 'Error'}`, text, retry);
+    const retry = status === 503 ? `Retry-After: ${1 + Math.floor(this.#deps.clock.random() * 5)}\r\n` : headers;
+    answerAndEnd(socket, `${status} ${STATUS_CODES[status] ?? ''}`, text, retry);
   }
 }
 
