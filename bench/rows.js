@@ -1,0 +1,128 @@
+/**
+ * Runs one scenario: every contestant in a process of its own, a load generator of its own for each, one after the other;
+ * with several rounds in turn, so that a slow minute of the machine does not fall on one of them alone.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { contestant } from './contestants.js';
+import { readProfiles } from './profile.js';
+import { httpRequests } from './scenarios.js';
+import { dataFolder, runLoad, startServer } from './server.js';
+
+export const warmMs = 1_000;
+
+/**
+ * @typedef {import('./load/meter.js').Part & { scenario: string, id: string, label: string, durability: string }} Row
+ *
+ * @typedef {object} Run
+ * @property {string} drive
+ * @property {any} shape
+ * @property {number} seconds
+ * @property {import('./contestants.js').Contestant} contestant
+ * @property {string[]} [flags] of the hub
+ * @property {string} [root] checkout of the hub
+ * @property {string} [profiles] folder for them
+ */
+
+/**
+ * One contestant, started for this and stopped after it.
+ * @param {Run} run
+ * @returns {Promise<import('./load/meter.js').Part[]>}
+ */
+export async function runOnce({ drive, shape, seconds, contestant, flags, root, profiles }) {
+  const data = dataFolder();
+  const server = await startServer(contestant, { data: data.path, flags, root, profiles });
+  try {
+    return await runLoad({ drive, shape, seconds, warmMs }, contestant, server);
+  } finally {
+    await server.stop();
+    data.remove();
+  }
+}
+
+/**
+ * @param {import('./scenarios.js').Scenario} scenario
+ * @param {import('./arguments.js').Options} options
+ * @param {(row: Row) => void} report called for each as it comes
+ * @returns {Promise<{ rows: Row[], profiles: import('./profile.js').ThreadProfile[] }>}
+ */
+export async function runScenario(scenario, options, report) {
+  /** @type {Map<string, Row[]>} */
+  const found = new Map();
+  /** @type {import('./profile.js').ThreadProfile[]} */
+  const profiles = [];
+  for (let round = 0; round < options.rounds; round++) {
+    for (const one of scenario.contestants.filter(options.takesPart).map(contestant)) {
+      const folder = options.profile && one.hub ? mkdtempSync(join(tmpdir(), 'hubbub-profile-')) : undefined;
+      for (const row of await rowsOf(scenario, one, options, folder)) {
+        found.set(row.id, [...(found.get(row.id) ?? []), row]);
+        report(row);
+      }
+      if (folder === undefined) continue;
+      profiles.push(...readProfiles(folder, `${scenario.name}, ${one.label}`));
+      rmSync(folder, { recursive: true });
+    }
+  }
+  return { rows: [...found.values()].map(middle), profiles };
+}
+
+/**
+ * A contestant that fails is a row that says so: the others still count.
+ * @param {import('./scenarios.js').Scenario} scenario
+ * @param {import('./contestants.js').Contestant} contestant
+ * @param {import('./arguments.js').Options} options
+ * @param {string | undefined} profiles
+ * @returns {Promise<Row[]>}
+ */
+async function rowsOf({ name, drive, shape, flags }, contestant, { seconds, entries }, profiles) {
+  const { id, label, durability } = contestant;
+  const load = {
+    ...shape,
+    ...(drive === 'history' ? { long: entries } : {}),
+    ...(drive === 'http' ? { requests: httpRequests[contestant.hub ? 'hub' : 'fastify'] } : {}),
+  };
+  let parts;
+  try {
+    parts = await runOnce({ drive, shape: load, seconds, contestant, flags, profiles });
+  } catch (error) {
+    parts = [failed(error)];
+  }
+  return parts.map((part) => ({
+    ...part,
+    scenario: name,
+    id: part.part === undefined ? id : `${id}/${part.part}`,
+    label: part.part === undefined ? label : `${label}: ${part.part}`,
+    durability,
+  }));
+}
+
+/**
+ * @param {unknown} error
+ * @returns {import('./load/meter.js').Part}
+ */
+function failed(error) {
+  const nothing = {
+    publishes: null,
+    deliveries: null,
+    p50: null,
+    p99: null,
+    p999: null,
+    cpuPerDelivery: null,
+    cpuShare: null,
+    peakBytes: null,
+    clientIdle: null,
+  };
+  return { ...nothing, seconds: 0, errors: [error instanceof Error ? error.message : String(error)] };
+}
+
+/**
+ * The middle one of several rounds, with the errors of all.
+ * @param {Row[]} rows of one contestant
+ */
+function middle(rows) {
+  const weight = (/** @type {Row} */ row) => row.deliveries ?? row.publishes ?? -row.seconds;
+  const sorted = rows.toSorted((a, b) => weight(a) - weight(b));
+  const row = /** @type {Row} */ (sorted[Math.floor(sorted.length / 2)]);
+  return { ...row, errors: rows.flatMap(({ errors }) => errors) };
+}
