@@ -62,7 +62,7 @@ it('has an example of every op, which is good but for what it names', () => {
 });
 
 describe.each(Object.keys(commands) as Op[])('%s', (op) => {
-  it('refuses wrong values in every field, an unknown field, and names it', async () => {
+  it('R1 R3 refuses wrong values in every field, an unknown field, and names it', async () => {
     const client = await RawClient.connect(hub.url, { user: 'alice' });
     const shape: Record<string, { safeParse(value: unknown): { success: boolean } }> = commands[op].shape;
     const bad = Object.keys(examples[op]).flatMap((field) =>
@@ -81,7 +81,7 @@ describe.each(Object.keys(commands) as Op[])('%s', (op) => {
     }
   });
 
-  it('refuses to go without what it needs', async () => {
+  it('R1 refuses to go without what it needs', async () => {
     const client = await RawClient.connect(hub.url, { user: 'alice' });
     for (const field of required(op)) {
       const { [field]: _, ...rest } = examples[op];
@@ -92,23 +92,23 @@ describe.each(Object.keys(commands) as Op[])('%s', (op) => {
 });
 
 describe('the envelope', () => {
-  it.each([0, -1, 1.5, '7', null, 2 ** 53, true, []])('refuses the id %j', async (id) => {
+  it.each([0, -1, 1.5, '7', null, 2 ** 53, true, []])('R2 refuses the id %j', async (id) => {
     const client = await RawClient.connect(hub.url, { user: 'alice' });
     client.send({ op: 'info', room: 'r', id });
     expect(await client.next('error')).toMatchObject({ code: 'bad-request', field: 'id', of: 'info' });
   });
 
-  it.each(['', 'HELLO', 'nope', 'toString', '__proto__', 'constructor', 'hasOwnProperty'])('refuses the op %j', async (op) => {
+  it.each(['', 'HELLO', 'nope', 'toString', '__proto__', 'constructor', 'hasOwnProperty'])('R1 refuses the op %j', async (op) => {
     const client = await RawClient.connect(hub.url, { user: 'alice' });
     expect(await client.ask({ op })).toMatchObject({ op: 'error', code: 'unknown-op' });
   });
 
-  it.each([null, 7, true, [], {}])('refuses an op that is %j', async (op) => {
+  it.each([null, 7, true, [], {}])('R1 refuses an op that is %j', async (op) => {
     const client = await RawClient.connect(hub.url, { user: 'alice' });
     expect(await client.ask({ op })).toMatchObject({ op: 'error', code: expect.stringMatching(/^(?:bad-request|unknown-op)$/) });
   });
 
-  it('ends a connection that keeps sending bad frames', async () => {
+  it('R5 ends a connection that keeps sending bad frames', async () => {
     const client = await RawClient.connect(hub.url, { user: 'abuser' });
     for (let i = 0; i < 30; i++) client.send({ op: 'nope' });
     expect((await client.closed).code).toBe(4505);

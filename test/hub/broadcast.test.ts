@@ -6,7 +6,7 @@ import { RawClient } from '../kit/raw-client.ts';
 const hub = await startHub({ broadcastEntriesMax: 5 });
 const connect = (user: string, device?: string): Promise<RawClient> => RawClient.connect(hub.url, { user, device });
 
-it('a broadcast reaches every connection, in both subprotocols, with one seq', async () => {
+it('B1 a broadcast reaches every connection, in both subprotocols, with one seq', async () => {
   const clients = await Promise.all(
     Array.from({ length: 30 }, (_, i) => RawClient.connect(hub.url, { user: `b-${i % 10}`, device: `${i}`, format: i % 2 ? 'json' : 'msgpack' })),
   );
@@ -14,13 +14,13 @@ it('a broadcast reaches every connection, in both subprotocols, with one seq', a
   for (const client of clients) expect(await client.next('entry')).toMatchObject({ room: 'all:', seq, body: 'to all' });
 });
 
-it('an ephemeral one too', async () => {
+it('B1 M6 an ephemeral one too', async () => {
   const [alice, bob] = [await connect('e-alice'), await connect('e-bob')];
   await alice.ok('publish', { room: 'all:', body: 'blink', ephemeral: true });
   expect(await bob.next('ephemeral')).toMatchObject({ room: 'all:', body: 'blink' });
 });
 
-it('who was away gets what he missed at his next hello', async () => {
+it('B2 who was away gets what he missed at his next hello', async () => {
   const alice = await connect('r-alice');
   const bob = await connect('r-bob');
   await alice.ok('publish', { room: 'all:', body: 'seen' });
@@ -35,7 +35,7 @@ it('who was away gets what he missed at his next hello', async () => {
   expect(back.entries('all:').map(({ body }) => body)).toEqual(['missed 1', 'missed 2']);
 });
 
-it('who was away too long is told what he cannot have', async () => {
+it('B2 who was away too long is told what he cannot have', async () => {
   const alice = await connect('g-alice');
   const bob = await connect('g-bob');
   const { seq = 0 } = await alice.ok('publish', { room: 'all:', body: 'last seen' });
@@ -52,7 +52,7 @@ it('who was away too long is told what he cannot have', async () => {
   expect(entries.map((entry) => entry.seq)).toEqual(Array.from({ length: entries.length }, (_, i) => (entries[0]?.seq ?? 0) + i));
 });
 
-it('nobody leaves it, joins it or lists its members', async () => {
+it('B1 nobody leaves it, joins it or lists its members', async () => {
   const alice = await connect('n-alice');
   for (const op of ['join', 'leave', 'members', 'delete'] as const) expect(await alice.refused(op, { room: 'all:' })).toBe('forbidden');
   expect(await alice.refused('update', { room: 'all:', title: 'x' })).toBe('forbidden');

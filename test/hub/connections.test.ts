@@ -11,7 +11,7 @@ async function turnedAway(hub: Hub, user: string, device?: string): Promise<Clos
 }
 
 describe('the connections of a user', () => {
-  it('are limited: the next is turned away for good', async () => {
+  it('H7 are limited: the next is turned away for good', async () => {
     const hub = await startHub({ connectionsPerUserMax: 2 });
     const kept = [await RawClient.connect(hub.url, { user: 'alice', device: '1' }), await RawClient.connect(hub.url, { user: 'alice', device: '2' })];
     expect((await turnedAway(hub, 'alice', '3')).code).toBe(4501);
@@ -21,7 +21,7 @@ describe('the connections of a user', () => {
     await (await RawClient.connect(hub.url, { user: 'alice', device: '3' })).settled();
   });
 
-  it('are limited: the oldest gives way where the policy is so', async () => {
+  it('H7 are limited: the oldest gives way where the policy is so', async () => {
     const hub = await startHub({ connectionsPerUserMax: 2, connectionPolicy: 'evict-oldest' });
     const [first, second] = [
       await RawClient.connect(hub.url, { user: 'alice', device: '1' }),
@@ -33,7 +33,7 @@ describe('the connections of a user', () => {
     await third.settled();
   });
 
-  it('are never more than allowed, however many come at once', async () => {
+  it('H7 are never more than allowed, however many come at once', async () => {
     const hub = await startHub({ connectionsPerUserMax: 5 });
     const outcomes = await Promise.all(
       Array.from({ length: 30 }, async (_, i) => {
@@ -47,7 +47,7 @@ describe('the connections of a user', () => {
     expect(outcomes.filter((outcome) => outcome === 'in')).toHaveLength(5);
   });
 
-  it('of one device are one: the new one replaces its ghost', async () => {
+  it('H6 of one device are one: the new one replaces its ghost', async () => {
     const hub = await startHub({ connectionsPerUserMax: 1 });
     const ghost = await RawClient.connect(hub.url, { user: 'alice', device: 'phone' });
     const back = await RawClient.connect(hub.url, { user: 'alice', device: 'phone' });
@@ -55,13 +55,13 @@ describe('the connections of a user', () => {
     await back.settled();
   });
 
-  it('without a device stand beside each other', async () => {
+  it('H6 without a device stand beside each other', async () => {
     const hub = await startHub();
     const clients = [await RawClient.connect(hub.url, { user: 'alice' }), await RawClient.connect(hub.url, { user: 'alice' })];
     for (const client of clients) await client.settled();
   });
 
-  it('are forgotten with a kill of the hub: nobody is kept out by his own ghosts', async () => {
+  it('X3 H7 are forgotten with a kill of the hub: nobody is kept out by his own ghosts', async () => {
     const hub = await startHub({ connectionsPerUserMax: 1 });
     await RawClient.connect(hub.url, { user: 'alice', device: '1' });
     await hub.restart('SIGKILL');
@@ -77,7 +77,7 @@ describe('the connections of a hub', () => {
     return socket.head;
   };
 
-  it('are limited: the next gets HTTP 503 and a time to come back', async () => {
+  it('C4 are limited: the next gets HTTP 503 and a time to come back', async () => {
     const hub = await startHub({ connectionsMax: 3 });
     const [one] = await Promise.all(['a', 'b', 'c'].map((user) => RawClient.connect(hub.url, { user })));
     const head = await answerTo(hub);
@@ -87,7 +87,7 @@ describe('the connections of a hub', () => {
     expect(await answerTo(hub)).toMatch(/^HTTP\/1\.1 101/);
   });
 
-  it('come at a limited rate: beyond it the handshake gets HTTP 503 and a time to come back', async () => {
+  it('C4 come at a limited rate: beyond it the handshake gets HTTP 503 and a time to come back', async () => {
     const hub = await startHub({ acceptPerSecond: 5 });
     const heads = await Promise.all(Array.from({ length: 40 }, () => answerTo(hub)));
     const refused = heads.filter((head) => head.startsWith('HTTP/1.1 503'));
@@ -98,7 +98,7 @@ describe('the connections of a hub', () => {
 });
 
 describe('a connection', () => {
-  it('that answers no heartbeat is closed, one that does is not', async () => {
+  it('C5 that answers no heartbeat is closed, one that does is not', async () => {
     const hub = await startHub({ heartbeatMs: 200, heartbeatGraceMs: 200 });
     const honest = await RawClient.connect(hub.url, { user: 'honest' });
     let beats = 0;
@@ -117,7 +117,7 @@ describe('a connection', () => {
     expect((await client.closed).code).toBe(4006);
   });
 
-  it('that never finishes a frame does not outlive the time for hello', async () => {
+  it('H1 that never finishes a frame does not outlive the time for hello', async () => {
     const hub = await startHub({ helloTimeoutMs: 300 });
     const socket = await RawSocket.upgrade(hub.port);
     socket.write(frame('{"op":"hello","id":1,"user":"slow"}').subarray(0, 10));
@@ -132,7 +132,7 @@ describe('a connection', () => {
     expect(socket.head).toMatch(/^(?:HTTP\/1\.1 408|$)/);
   });
 
-  it('may have only so many commands without an answer', async () => {
+  it('R5 may have only so many commands without an answer', async () => {
     const hub = await startHub({ openCommandsMax: 8, rateLimit: 0 });
     const client = await RawClient.connect(hub.url, { user: 'eager' });
     expect(client.welcome?.limits.openCommandsMax).toBe(8);
@@ -143,7 +143,7 @@ describe('a connection', () => {
     expect(entries).toHaveLength(answers.filter(({ op }) => op === 'ok').length);
   });
 
-  it('leaves nothing behind: after a thousand of them the hub is as before', async () => {
+  it('X3 leaves nothing behind: after a thousand of them the hub is as before', async () => {
     const hub = await startHub({ presenceGraceMs: 0, acceptPerSecond: 0 });
     for (let round = 0; round < 10; round++) {
       const clients = await Promise.all(Array.from({ length: 100 }, (_, i) => RawClient.connect(hub.url, { user: `guest-${i}`, device: `${round}` })));

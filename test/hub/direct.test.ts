@@ -14,7 +14,7 @@ async function items(client: RawClient, count: number): Promise<unknown[]> {
 }
 
 describe('a direct message', () => {
-  it('arrives in the inbox of who is there, and its room is named after both', async () => {
+  it('D1 I1 arrives in the inbox of who is there, and its room is named after both', async () => {
     const alice = await connect('d-alice');
     const bob = await connect('d-bob');
     const mid = v7();
@@ -25,7 +25,7 @@ describe('a direct message', () => {
     expect(await bob.ok('direct', { to: 'd-alice', body: 'hello' })).toMatchObject({ room: 'dm:d-alice:d-bob', seq: item.seq + 1 });
   });
 
-  it('waits for who is away, in order, and comes at his next hello', async () => {
+  it('I1 I2 waits for who is away, in order, and comes at his next hello', async () => {
     const alice = await connect('w-alice');
     for (let i = 0; i < 25; i++) await alice.ok('direct', { to: 'w-bob', body: i });
     const bob = await connect('w-bob');
@@ -34,7 +34,7 @@ describe('a direct message', () => {
     expect(bob.pushes.flatMap((push) => (push.op === 'inbox' ? [push.n] : []))).toEqual(Array.from({ length: 25 }, (_, i) => i + 1));
   });
 
-  it('of many pages arrives whole and in order', async () => {
+  it('I2 of many pages arrives whole and in order', async () => {
     const alice = await connect('p-alice');
     const body = 'x'.repeat(8_000);
     await Promise.all(Array.from({ length: 300 }, (_, i) => alice.ok('direct', { to: 'p-bob', body: { i, body } })));
@@ -43,7 +43,7 @@ describe('a direct message', () => {
     expect(all.map(({ i }) => i)).toEqual(Array.from({ length: 300 }, (_, i) => i));
   });
 
-  it('comes again at each hello until it is acknowledged, and never after', async () => {
+  it('I3 comes again at each hello until it is acknowledged, and never after', async () => {
     const alice = await connect('a-alice');
     for (const body of [1, 2, 3]) await alice.ok('direct', { to: 'a-bob', body });
     const first = await connect('a-bob');
@@ -62,12 +62,12 @@ describe('a direct message', () => {
     expect(await items(third, 1)).toEqual([4]);
   });
 
-  it('that was not sent yet cannot be acknowledged', async () => {
+  it('I3 that was not sent yet cannot be acknowledged', async () => {
     const bob = await connect('early-bob');
     expect(await bob.command('ack', { through: 5 })).toMatchObject({ op: 'error', code: 'bad-request', field: 'through' });
   });
 
-  it('reaches every device at its own pace', async () => {
+  it('I2 I4 reaches every device at its own pace', async () => {
     const alice = await connect('m-alice');
     const phone = await connect('m-bob', 'phone');
     const laptop = await connect('m-bob', 'laptop');
@@ -82,7 +82,7 @@ describe('a direct message', () => {
     expect(await items(laptop2, 2)).toEqual(['one', 'two']);
   });
 
-  it('shows on the other devices of its sender, and not on the one that sent it', async () => {
+  it('D2 shows on the other devices of its sender, and not on the one that sent it', async () => {
     const phone = await connect('s-alice', 'phone');
     const laptop = await connect('s-alice', 'laptop');
     await phone.ok('direct', { to: 's-bob', body: 'from the phone' });
@@ -91,7 +91,7 @@ describe('a direct message', () => {
     expect(await items(phone, 1)).toEqual(['from the laptop']);
   });
 
-  it('with the same mid is one message, delivered once', async () => {
+  it('M3 I1 with the same mid is one message, delivered once', async () => {
     const alice = await connect('i-alice');
     const bob = await connect('i-bob');
     const mid = v7();
@@ -101,7 +101,7 @@ describe('a direct message', () => {
     expect(await items(bob, 2)).toEqual(['once', 'then']);
   });
 
-  it('to oneself has one reader', async () => {
+  it('D1 to oneself has one reader', async () => {
     const alice = await connect('self', 'phone');
     const laptop = await connect('self', 'laptop');
     expect(await alice.ok('direct', { to: 'self', body: 'note' })).toMatchObject({ room: 'dm:self:self' });
@@ -109,7 +109,7 @@ describe('a direct message', () => {
     expect((await alice.ok('history', { room: 'dm:self:self' })).entries).toHaveLength(1);
   });
 
-  it('is nobody else’s: its room does not exist for a third', async () => {
+  it('D1 is nobody else’s: its room does not exist for a third', async () => {
     const alice = await connect('t-alice');
     await alice.ok('direct', { to: 't-bob', body: 'secret' });
     const eve = await connect('t-eve');
@@ -118,7 +118,7 @@ describe('a direct message', () => {
     expect(await eve.refused('history', { room: 'dm:t-alice:t-nobody' })).toBe('not-found');
   });
 
-  it('has a log like any room, for both', async () => {
+  it('D1 I7 has a log like any room, for both', async () => {
     const alice = await connect('l-alice');
     const bob = await connect('l-bob');
     const { room, seq } = await alice.ok('direct', { to: 'l-bob', body: 'first' });
@@ -131,7 +131,7 @@ describe('a direct message', () => {
     expect((await bob.ok('rooms', {})).rooms.map((one) => one.room)).toContain(room);
   });
 
-  it('finds users of any name', async () => {
+  it('N3 finds users of any name', async () => {
     const names = ['a:b', 'dm:x', '100%', 'ë 漢'];
     const alice = await connect('n-alice');
     for (const name of names) {
@@ -143,7 +143,7 @@ describe('a direct message', () => {
 });
 
 describe('a full inbox', () => {
-  it('drops the oldest and says so', async () => {
+  it('I5 I6 drops the oldest and says so', async () => {
     const own = await startHub({ inboxItemsMax: 5 });
     const alice = await connect('alice', undefined, own.url);
     for (let i = 1; i <= 8; i++) await alice.ok('direct', { to: 'bob', body: i });
@@ -155,7 +155,7 @@ describe('a full inbox', () => {
     expect((await bob.ok('history', { room: 'dm:alice:bob' })).entries).toHaveLength(8);
   });
 
-  it('refuses the next where its policy is so, and takes again once there is room', async () => {
+  it('I5 refuses the next where its policy is so, and takes again once there is room', async () => {
     const own = await startHub({ inboxItemsMax: 3, inboxOverflow: 'reject' });
     const alice = await connect('alice', undefined, own.url);
     for (let i = 1; i <= 3; i++) await alice.ok('direct', { to: 'bob', body: i });
@@ -168,7 +168,7 @@ describe('a full inbox', () => {
     expect((await alice.ok('history', { room: 'dm:alice:bob' })).entries.map(({ body }) => body)).toEqual([1, 2, 3, 5]);
   });
 
-  it('counts bytes too', async () => {
+  it('I5 I6 counts bytes too', async () => {
     const own = await startHub({ inboxBytesMax: 50_000 });
     const alice = await connect('alice', undefined, own.url);
     for (let i = 1; i <= 4; i++) await alice.ok('direct', { to: 'bob', body: `${i}${'x'.repeat(20_000)}` });
@@ -177,7 +177,7 @@ describe('a full inbox', () => {
     expect((await items(bob, 2)).map((body) => String(body).slice(0, 1))).toEqual(['3', '4']);
   });
 
-  it('lets go of what is too old, and says so', async () => {
+  it('I4 I6 lets go of what is too old, and says so', async () => {
     const own = await startHub({ inboxAgeMs: 1_000, rateLimit: 0 });
     const alice = await connect('alice', undefined, own.url);
     const mid = v7();
@@ -192,7 +192,7 @@ describe('a full inbox', () => {
 });
 
 describe('the ledger', () => {
-  it('says of a message what became of it: queued, sent, received, read', async () => {
+  it('I8 says of a message what became of it: queued, sent, received, read', async () => {
     const alice = await connect('g-alice');
     const mid = v7();
     const { room, seq } = await alice.ok('direct', { to: 'g-bob', mid, body: 'important' });
@@ -208,7 +208,7 @@ describe('the ledger', () => {
     expect(await ofBob()).toMatchObject([{ user: 'g-bob', state: 'read', readAt: expect.any(Number) }]);
   });
 
-  it('is for the sender: others learn nothing', async () => {
+  it('I8 is for the sender: others learn nothing', async () => {
     const alice = await connect('h-alice');
     const mid = v7();
     const { room } = await alice.ok('direct', { to: 'h-bob', mid, body: 1 });
@@ -219,7 +219,7 @@ describe('the ledger', () => {
     expect(await alice.refused('delivery', { room, mid: v7() })).toBe('not-found');
   });
 
-  it('knows what was dropped', async () => {
+  it('I8 knows what was dropped', async () => {
     const own = await startHub({ inboxItemsMax: 1 });
     const alice = await connect('alice', undefined, own.url);
     const mid = v7();
@@ -229,7 +229,7 @@ describe('the ledger', () => {
   });
 });
 
-it('a killed hub keeps every inbox: what was acknowledged to the sender arrives, once', async () => {
+it('I1 I3 a killed hub keeps every inbox: what was acknowledged to the sender arrives, once', async () => {
   const own = await startHub();
   const alice = await connect('alice', undefined, own.url);
   await Promise.all(Array.from({ length: 40 }, (_, i) => alice.ok('direct', { to: 'bob', body: i })));

@@ -39,11 +39,11 @@ describe('json that is none, or too much of it', () => {
     ['30,000 values', `{"op":"publish","room":"r","body":[${repeat('1,', 30_000)}1]}`, 'bad-value|too-large'],
     ['a body over its limit', `{"op":"publish","room":"r","body":"${repeat('x', 70_000)}"}`, 'too-large'],
     ['__proto__ as a key of the body', '{"op":"publish","room":"r","body":{"__proto__":{"polluted":1}}}', 'bad-value'],
-    ['constructor as a key of the body', '{"op":"publish","room":"r","body":{"constructor":{"prototype":{"polluted":1}}}}', 'bad-value'],
+    ['a field twice', '{"op":"ping","op":"ping"}', 'bad-request'],
     ['__proto__ as a field', '{"op":"ping","__proto__":{"id":1}}', 'bad-(?:value|request|frame)'],
     ['__proto__ escaped', '{"op":"publish","room":"r","body":{"\\u005f_proto__":1}}', 'bad-value'],
     ['__proto__ as a room of a resume', '{"op":"resume","epoch":"e","rooms":{"__proto__":1}}', 'bad-(?:value|request)'],
-  ])('is refused: %s', async (_what, text, code) => {
+  ])('V1 V2 V5 V7 is refused: %s', async (_what, text, code) => {
     const client = await RawClient.connect(hub.url, { user: 'mallory' });
     client.sendRaw(text);
     expect(await client.next('error')).toMatchObject({ code: expect.stringMatching(new RegExp(`^(?:${code})$`)), retry: false });
@@ -73,7 +73,7 @@ describe('msgpack that is none, or too much of it', () => {
     ['an extension', publish(Buffer.from([0xd4, 0x72, 0x40])), 'bad-(?:frame|value)'],
     ['a timestamp', publish(Buffer.from([0xd6, 0xff, 0, 0, 0, 0])), 'bad-(?:frame|value)'],
     ['__proto__ as a key', publish(packr.pack(new Map([['__proto__', 1]]))), 'bad-(?:frame|value)'],
-  ])('is refused: %s', async (_what, bytes, code) => {
+  ])('V1 V2 V4 is refused: %s', async (_what, bytes, code) => {
     const client = await RawClient.connect(hub.url, { user: 'mallory', format: 'msgpack' });
     client.sendRaw(bytes);
     expect(await client.next('error')).toMatchObject({ code: expect.stringMatching(new RegExp(`^(?:${code})$`)), retry: false });
@@ -98,13 +98,13 @@ describe('frames against RFC 6455', () => {
     ['a length of 4 GiB', frame('', { declared: 2n ** 32n }), [1009]],
     ['a frame over the limit', frame('x'.repeat(300_000)), [1009]],
     ['a message over the limit in fragments', Buffer.concat([frame('x'.repeat(200_000), { fin: false }), frame('x'.repeat(200_000), { opcode: 0 })]), [1009]],
-  ])('close the connection: %s', async (_what, bytes, codes) => {
+  ])('V1 V2 close the connection: %s', async (_what, bytes, codes) => {
     const socket = await RawSocket.upgrade(hub.port);
     socket.write(bytes);
     expect(codes).toContain(await socket.closed);
   });
 
-  it('a message in 100,000 fragments of one byte costs its sender the connection', async () => {
+  it('V1 a message in 100,000 fragments of one byte costs its sender the connection', async () => {
     const socket = await RawSocket.upgrade(hub.port);
     const part = frame('x', { opcode: 0, fin: false });
     socket.write(frame('{', { fin: false }));
@@ -123,7 +123,7 @@ describe('frames against RFC 6455', () => {
   it.each<[Format, Buffer]>([
     ['json', frame(packr.pack({ op: 'hello', id: 1, user: 'x' }), { opcode: 2 })],
     ['msgpack', frame(hello)],
-  ])('a frame of the other kind in %s is refused', async (format, bytes) => {
+  ])('C1 a frame of the other kind in %s is refused', async (format, bytes) => {
     const socket = await RawSocket.upgrade(hub.port, `hubbub.v1.${format}`);
     socket.write(bytes);
     const refused = socket.until(() => socket.frames.some(({ payload }) => payload.includes('bad-frame'))).then(() => 'bad-frame');

@@ -27,7 +27,7 @@ async function call(
 }
 
 describe('a backend', () => {
-  it('publishes to a room, for a user or in nobody’s name', async () => {
+  it('R6 publishes to a room, for a user or in nobody’s name', async () => {
     const alice = await connect('alice');
     await alice.ok('subscribe', { room: 'shop' });
     expect(await call('POST', '/api/v1/rooms/shop/messages', { body: { price: 1 }, from: 'bob' })).toMatchObject({ status: 200, body: { seq: 1 } });
@@ -38,7 +38,7 @@ describe('a backend', () => {
     expect(await alice.next('ephemeral')).toMatchObject({ body: 3 });
   });
 
-  it('may repeat a request safely', async () => {
+  it('M3 may repeat a request safely', async () => {
     const mid = v7();
     const first = await call('POST', '/api/v1/rooms/orders/messages', { body: 1 }, { headers: { 'Idempotency-Key': mid } });
     const second = await call('POST', '/api/v1/rooms/orders/messages', { body: 1, mid });

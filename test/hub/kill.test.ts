@@ -13,7 +13,7 @@ import { seeded } from '../kit/seeded.ts';
 const rounds = Number(process.env.ROUNDS ?? 6);
 const rooms = Array.from({ length: 5 }, (_, i) => `room-${i}`);
 
-it(`nothing acknowledged is lost or doubled by ${rounds} kills`, { timeout: 20_000 + rounds * 10_000 }, async () => {
+it(`M1 M2 F2 nothing acknowledged is lost or doubled by ${rounds} kills`, { timeout: 20_000 + rounds * 10_000 }, async () => {
   const random = seeded();
   const hub = await startHub({ rateLimit: 0, presenceGraceMs: 0 });
   const recorder = new Recorder();

@@ -12,7 +12,7 @@ const messagesEach = 50;
 const rooms = Array.from({ length: 20 }, (_, i) => `room-${i}`);
 const hub = await startHub({ rateLimit: 0 });
 
-it('every subscriber sees the same gapless order, whatever his subprotocol', async () => {
+it('M2 R4 every subscriber sees the same gapless order, whatever his subprotocol', async () => {
   const random = seeded();
   const recorder = new Recorder();
   const clients = await Promise.all(

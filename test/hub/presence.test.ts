@@ -12,7 +12,7 @@ async function statusOf(by: RawClient, user: string): Promise<string | undefined
 }
 
 describe('presence', () => {
-  it('of many users is asked at once; nobody is offline since never', async () => {
+  it('P2 of many users is asked at once; nobody is offline since never', async () => {
     const [alice, bob] = [await connect('q-alice'), await connect('q-bob')];
     await bob.ok('status', { status: 'away' });
     const { users } = await alice.ok('who', { users: ['q-alice', 'q-bob', 'q-never'] });
@@ -25,7 +25,7 @@ describe('presence', () => {
     );
   });
 
-  it('is told to who watches: now, and at each change', async () => {
+  it('P2 is told to who watches: now, and at each change', async () => {
     const alice = await connect('w-alice');
     const watched = await alice.ok('watch', { users: ['w-bob'] });
     expect(watched.users).toEqual([{ user: 'w-bob', status: 'offline', lastSeen: null }]);
@@ -39,7 +39,7 @@ describe('presence', () => {
     expect(await alice.next('presence')).toMatchObject({ user: 'w-bob', status: 'offline', lastSeen: expect.any(Number) });
   });
 
-  it('is not told any more to who stopped watching', async () => {
+  it('P2 is not told any more to who stopped watching', async () => {
     const alice = await connect('u-alice');
     const bob = await connect('u-bob');
     await alice.ok('watch', { users: ['u-bob', 'u-carol'] });
@@ -50,7 +50,7 @@ describe('presence', () => {
     expect(alice.pushes.filter((push) => push.op === 'presence' && push.user === 'u-bob')).toEqual([]);
   });
 
-  it('is the best of a user’s connections', async () => {
+  it('P1 is the best of a user’s connections', async () => {
     const alice = await connect('m-alice');
     const [phone, laptop] = [
       await RawClient.connect(hub.url, { user: 'm-bob', device: 'phone' }),
@@ -66,7 +66,7 @@ describe('presence', () => {
     expect(await statusOf(alice, 'm-bob')).toBe('online');
   });
 
-  it('ends at once with a goodbye, and without one only after the grace', async () => {
+  it('P1 ends at once with a goodbye, and without one only after the grace', async () => {
     const alice = await connect('c-alice');
     const [polite, rude] = [await connect('c-polite'), await connect('c-rude')];
     await alice.ok('watch', { users: ['c-polite', 'c-rude'] });
@@ -78,7 +78,7 @@ describe('presence', () => {
     expect(await alice.next('presence')).toMatchObject({ user: 'c-rude', status: 'offline' });
   });
 
-  it('does not flicker when a page is loaded again', async () => {
+  it('P1 does not flicker when a page is loaded again', async () => {
     const own = await startHub(); // ten seconds of grace
     const alice = await connect('alice', own.url);
     await alice.ok('watch', { users: ['bob'] });
@@ -92,7 +92,7 @@ describe('presence', () => {
     expect(alice.pushes.filter(({ op }) => op === 'presence')).toHaveLength(2);
   });
 
-  it('is away after a silence, and online again with the next command', async () => {
+  it('P1 is away after a silence, and online again with the next command', async () => {
     const own = await startHub({ awayAfterMs: 500 });
     const alice = await connect('alice', own.url);
     await alice.ok('watch', { users: ['bob'] });
@@ -105,7 +105,7 @@ describe('presence', () => {
 });
 
 describe('the audience of a room', () => {
-  it('is told to who asks: all of it first, then who comes and goes', async () => {
+  it('P3 is told to who asks: all of it first, then who comes and goes', async () => {
     const [alice, bob, carol] = [await connect('a-alice'), await connect('a-bob'), await connect('a-carol')];
     await bob.ok('subscribe', { room: 'hall' });
     const answer = await alice.ok('subscribe', { room: 'hall', presence: true });
@@ -120,7 +120,7 @@ describe('the audience of a room', () => {
     expect(bob.pushes.filter(({ op }) => op === 'audience')).toEqual([]);
   });
 
-  it('above its limit is told as a number', async () => {
+  it('P3 above its limit is told as a number', async () => {
     const own = await startHub({ audienceMax: 5 });
     const alice = await connect('alice', own.url);
     await alice.ok('subscribe', { room: 'stadium', presence: true });
@@ -132,7 +132,7 @@ describe('the audience of a room', () => {
 });
 
 describe('after a restart', () => {
-  it.each(['SIGTERM', 'SIGKILL'] as const)('by %s there are no ghosts, and who was last seen when is still known', async (signal) => {
+  it.each(['SIGTERM', 'SIGKILL'] as const)('P2 by %s there are no ghosts, and who was last seen when is still known', async (signal) => {
     const own = await startHub({ presenceGraceMs: graceMs });
     const before = await connect('alice', own.url);
     await connect('ghost', own.url);

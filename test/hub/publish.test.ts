@@ -8,7 +8,7 @@ const hub = await startHub();
 const connect = (user: string): Promise<RawClient> => RawClient.connect(hub.url, { user });
 
 describe('a message', () => {
-  it('comes back to its sender as to everybody, with its mid', async () => {
+  it('M2 M5 comes back to its sender as to everybody, with its mid', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob');
     for (const client of [alice, bob]) await client.ok('subscribe', { room: 'echo' });
@@ -19,7 +19,7 @@ describe('a message', () => {
     expect(await bob.next('entry')).toEqual(entry);
   });
 
-  it('without a mid gets one, and the answer says it', async () => {
+  it('M5 without a mid gets one, and the answer says it', async () => {
     const alice = await connect('alice');
     await alice.ok('subscribe', { room: 'unnamed' });
     const { mid } = await alice.ok('publish', { room: 'unnamed', body: 1 });
@@ -27,7 +27,7 @@ describe('a message', () => {
     expect(await alice.next('entry')).toMatchObject({ mid });
   });
 
-  it('may begin or continue a thread', async () => {
+  it('M5 may begin or continue a thread', async () => {
     const alice = await connect('alice');
     await alice.ok('subscribe', { room: 'threads' });
     const thread = v7();
@@ -36,7 +36,7 @@ describe('a message', () => {
     expect(await alice.next('entry', ({ body }) => body === 'reply')).toMatchObject({ thread });
   });
 
-  it('is not delivered to who has stopped following', async () => {
+  it('F8 is not delivered to who has stopped following', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob');
     await bob.ok('subscribe', { room: 'stop' });
@@ -48,7 +48,7 @@ describe('a message', () => {
     expect(bob.entries('stop')).toHaveLength(1);
   });
 
-  it('is delivered once to who subscribed twice', async () => {
+  it('F1 is delivered once to who subscribed twice', async () => {
     const alice = await connect('alice');
     await alice.ok('subscribe', { room: 'double' });
     await alice.ok('subscribe', { room: 'double' });
@@ -59,7 +59,7 @@ describe('a message', () => {
 });
 
 describe('a mid', () => {
-  it('sent again is answered as the first time, and stored once: the first body wins', async () => {
+  it('M3 sent again is answered as the first time, and stored once: the first body wins', async () => {
     const alice = await connect('alice');
     await alice.ok('subscribe', { room: 'again' });
     const mid = v7();
@@ -71,7 +71,7 @@ describe('a mid', () => {
     expect(alice.entries('again').map(({ body }) => body)).toEqual(['first']);
   });
 
-  it('sent 50 times at once, over two connections, is one message with one seq', async () => {
+  it('M3 sent 50 times at once, over two connections, is one message with one seq', async () => {
     const clients = [await connect('alice'), await connect('alice')];
     const mid = v7();
     const answers = await Promise.all(Array.from({ length: 50 }, (_, i) => clients[i % 2]?.ok('publish', { room: 'flight', mid, body: i })));
@@ -79,7 +79,7 @@ describe('a mid', () => {
     expect((await clients[0]?.ok('history', { room: 'flight' }))?.entries).toHaveLength(1);
   });
 
-  it('of somebody else in that room is a conflict', async () => {
+  it('M4 of somebody else in that room is a conflict', async () => {
     const alice = await connect('alice');
     const eve = await connect('eve');
     const mid = v7();
@@ -90,14 +90,14 @@ describe('a mid', () => {
     expect(answers.map(({ op, code }) => (op === 'ok' ? op : code)).sort()).toEqual(['conflict', 'ok']);
   });
 
-  it('names another message in another room', async () => {
+  it('M3 names another message in another room', async () => {
     const alice = await connect('alice');
     const mid = v7();
     expect(await alice.ok('publish', { room: 'here', mid, body: 1 })).toMatchObject({ seq: 1 });
     expect(await alice.ok('publish', { room: 'there', mid, body: 2 })).not.toHaveProperty('duplicate');
   });
 
-  it('is remembered over a kill and a restart', async () => {
+  it('M1 M3 M4 is remembered over a kill and a restart', async () => {
     const own = await startHub();
     const mid = v7();
     const { seq } = await (await RawClient.connect(own.url, { user: 'alice' })).ok('publish', { room: 'later', mid, body: 1 });
@@ -110,7 +110,7 @@ describe('a mid', () => {
 });
 
 describe('an ephemeral', () => {
-  it('reaches who is there, has no seq, and is in no log', async () => {
+  it('M6 reaches who is there, has no seq, and is in no log', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob');
     for (const client of [alice, bob]) await client.ok('subscribe', { room: 'typing' });
@@ -123,7 +123,7 @@ describe('an ephemeral', () => {
     expect((await alice.ok('history', { room: 'typing' })).entries.map(({ body }) => body)).toEqual(['done']);
   });
 
-  it('leaves its sender out where he asks so, but not his other connection', async () => {
+  it('M6 leaves its sender out where he asks so, but not his other connection', async () => {
     const alice = await connect('alice');
     const laptop = await connect('alice');
     for (const client of [alice, laptop]) await client.ok('subscribe', { room: 'cursor' });
@@ -133,14 +133,14 @@ describe('an ephemeral', () => {
     expect(await alice.next('ephemeral')).toMatchObject({ body: 2 });
   });
 
-  it('alone can leave its sender out', async () => {
+  it('M6 alone can leave its sender out', async () => {
     const alice = await connect('alice');
     expect(await alice.command('publish', { room: 'cursor', body: 1, echo: false })).toMatchObject({ op: 'error', code: 'bad-request', field: 'echo' });
   });
 });
 
 describe('the rate of commands', () => {
-  it('is limited per connection; what is too much is refused with a time to wait, nobody else is', async () => {
+  it('R5 is limited per connection; what is too much is refused with a time to wait, nobody else is', async () => {
     const own = await startHub({ rateLimit: 5, rateBurst: 20 });
     const fast = await RawClient.connect(own.url, { user: 'fast' });
     const calm = await RawClient.connect(own.url, { user: 'calm' });

@@ -22,7 +22,7 @@ async function fill(room: string, messages: number, body: unknown = 'x'): Promis
 }
 
 describe('subscribe', () => {
-  it('without a position begins at the head', async () => {
+  it('F1 without a position begins at the head', async () => {
     await fill('live', 5);
     const reader = await connect('reader');
     expect(await reader.ok('subscribe', { room: 'live' })).toMatchObject({ room: 'live', recovered: true, position: { seq: 5 } });
@@ -36,7 +36,7 @@ describe('subscribe', () => {
     ['the store', 40, 3],
     ['the store, over many pages', 1_300, 0],
     ['nothing, since nothing was missed', 40, 40],
-  ])('with a position replays what was missed from %s, and then goes on live', async (what, head, seq) => {
+  ])('F2 with a position replays what was missed from %s, and then goes on live', async (what, head, seq) => {
     const room = `missed ${what}`;
     const epoch = await fill(room, head);
     const reader = await connect('reader');
@@ -46,7 +46,7 @@ describe('subscribe', () => {
     expect(seqs(reader, room)).toEqual(range(seq + 1, head + 3));
   });
 
-  it('has no hole between replay and live while others write', async () => {
+  it('F2 has no hole between replay and live while others write', async () => {
     const room = 'moving';
     const epoch = await fill(room, 300);
     const readers = await Promise.all([0, 100, 200, 299].map(async (seq) => ({ seq, reader: await connect(`reader-${seq}`) })));
@@ -57,7 +57,7 @@ describe('subscribe', () => {
     for (const { reader, seq } of readers) expect(seqs(reader, room)).toEqual(range(seq + 1, 2_300));
   });
 
-  it('with a position of large messages replays them in bounded pages, all of them', async () => {
+  it('F2 with a position of large messages replays them in bounded pages, all of them', async () => {
     const epoch = await fill('large', 100, 'x'.repeat(40_000));
     const reader = await connect('reader');
     await reader.ok('subscribe', { room: 'large', position: { epoch, seq: 0 } });
@@ -65,7 +65,7 @@ describe('subscribe', () => {
     expect(seqs(reader, 'large')).toEqual(range(1, 100));
   });
 
-  it('with the position of another life of the data begins anew, and says so', async () => {
+  it('F4 with the position of another life of the data begins anew, and says so', async () => {
     const epoch = await fill('epochs', 4);
     const reader = await connect('reader');
     for (const position of [
@@ -79,7 +79,7 @@ describe('subscribe', () => {
     expect(seqs(reader, 'epochs')).toEqual([]);
   });
 
-  it('from a mark goes on where this member stopped reading, on whatever device', async () => {
+  it('F5 from a mark goes on where this member stopped reading, on whatever device', async () => {
     const owner = await connect('owner');
     await owner.ok('create', { room: 'marked' });
     const bob = await connect('mark-bob');
@@ -95,7 +95,7 @@ describe('subscribe', () => {
     expect(seqs(tablet, 'marked')).toEqual(range(8, 12));
   });
 
-  it('is limited per connection', async () => {
+  it('R5 is limited per connection', async () => {
     const own = await startHub({ subscriptionsMax: 3 });
     const client = await RawClient.connect(own.url, { user: 'greedy' });
     for (const n of [1, 2, 3]) await client.ok('subscribe', { room: `room-${n}` });
@@ -106,7 +106,7 @@ describe('subscribe', () => {
 });
 
 describe('resume', () => {
-  it('takes up hundreds of rooms in one command, each where it stood', async () => {
+  it('F6 takes up hundreds of rooms in one command, each where it stood', async () => {
     const rooms = range(1, 300).map((n) => `many-${n}`);
     const writer = await connect('writer');
     await Promise.all(rooms.flatMap((room, i) => range(1, 1 + (i % 5)).map((body) => writer.ok('publish', { room, body }))));
@@ -122,7 +122,7 @@ describe('resume', () => {
     expect(await reader.next('entry', ({ body }) => body === 'live')).toMatchObject({ room: 'many-7' });
   });
 
-  it('answers for each room by itself: resumed, gone, or of another epoch', async () => {
+  it('F6 F4 answers for each room by itself: resumed, gone, or of another epoch', async () => {
     const owner = await connect('owner');
     await owner.ok('create', { room: 'closed', visibility: 'private' });
     const epoch = await fill('open', 3);
@@ -134,13 +134,13 @@ describe('resume', () => {
     expect(await reader.next('resumed', ({ recovered }) => !recovered)).toMatchObject({ room: 'open', gaps: [{ reason: 'epoch' }] });
   });
 
-  it('is limited to a thousand rooms', async () => {
+  it('F6 is limited to a thousand rooms', async () => {
     const reader = await connect('reader');
     const rooms = Object.fromEntries(range(1, 1_001).map((n) => [`r-${n}`, 0]));
     expect(await reader.command('resume', { epoch: 'e', rooms })).toMatchObject({ op: 'error', code: 'bad-request', field: 'rooms' });
   });
 
-  it('loses nothing to connections that break again and again', async () => {
+  it('F2 F6 loses nothing to connections that break again and again', async () => {
     const random = seeded();
     const recorder = new Recorder();
     const rooms = ['cut-1', 'cut-2', 'cut-3'];
@@ -177,7 +177,7 @@ describe('resume', () => {
 });
 
 describe('history', () => {
-  it('pages backwards, forwards and around, with messages only', async () => {
+  it('F9 pages backwards, forwards and around, with messages only', async () => {
     const owner = await connect('owner');
     await owner.ok('create', { room: 'pages' }); // seq 1 is no message
     await fill('pages', 10); // 2 to 11

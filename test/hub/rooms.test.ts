@@ -11,7 +11,7 @@ async function roomsOf(client: RawClient, fields: Record<string, unknown> = {}):
 }
 
 describe('a room', () => {
-  it('is made once, with its settings, and its maker owns it', async () => {
+  it('G1 is made once, with its settings, and its maker owns it', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob');
     expect(await alice.ok('create', { room: 'made', title: 'Made', membersMax: 5, listed: true })).toMatchObject({ room: 'made', seq: 1 });
@@ -32,7 +32,7 @@ describe('a room', () => {
     expect(await bob.ok('info', { room: 'made' })).toMatchObject({ role: null });
   });
 
-  it('comes into being with a first publish or subscribe in development mode', async () => {
+  it('M8 comes into being with a first publish or subscribe in development mode', async () => {
     const alice = await connect('alice');
     await alice.ok('subscribe', { room: 'by-subscribe' });
     expect(await alice.ok('publish', { room: 'by-publish', body: 1 })).toMatchObject({ seq: 1 });
@@ -40,7 +40,7 @@ describe('a room', () => {
     expect(await alice.refused('create', { room: 'by-publish' })).toBe('exists');
   });
 
-  it('tells its followers of every change as an entry', async () => {
+  it('G4 tells its followers of every change as an entry', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob');
     await alice.ok('create', { room: 'changing' });
@@ -56,7 +56,7 @@ describe('a room', () => {
     ]);
   });
 
-  it('that is deleted is gone for everybody, and its followers are told', async () => {
+  it('G6 that is deleted is gone for everybody, and its followers are told', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob');
     await alice.ok('create', { room: 'doomed' });
@@ -70,7 +70,7 @@ describe('a room', () => {
     expect(await roomsOf(bob)).not.toContain('doomed');
   });
 
-  it('made again after its end goes on counting, and what was before stays gone', async () => {
+  it('G6 F3 made again after its end goes on counting, and what was before stays gone', async () => {
     const alice = await connect('alice');
     await alice.ok('create', { room: 'phoenix' });
     await alice.ok('publish', { room: 'phoenix', body: 'old' });
@@ -83,23 +83,26 @@ describe('a room', () => {
     });
   });
 
-  it.each(['dm:alice', 'dm:bob:alice', 'dm:', 'all:x', 'all:', '', ' x', 'a\nb', 'x'.repeat(129)])('cannot be made with the name %j', async (room) => {
+  it.each(['dm:alice', 'dm:bob:alice', 'dm:', 'all:x', 'all:', '', ' x', 'a\nb', 'x'.repeat(129)])('N1 N3 cannot be made with the name %j', async (room) => {
     const alice = await connect('alice');
     expect(await alice.command('create', { room })).toMatchObject({ op: 'error', code: expect.stringMatching(/^(?:bad-request|forbidden)$/) });
   });
 
-  it.each(['general', 'a/b?c=d&e', '漢字', "o'clock -- ; drop", '100%', 'toString', 'constructor', 'x'.repeat(128)])('can have the name %j', async (room) => {
-    const alice = await connect('alice');
-    await alice.ok('create', { room });
-    await alice.ok('subscribe', { room });
-    await alice.ok('publish', { room, body: room });
-    expect(await alice.next('entry', ({ kind }) => kind === 'message')).toMatchObject({ room, body: room });
-    expect(await alice.ok('info', { room })).toMatchObject({ room, role: 'owner' });
-  });
+  it.each(['general', 'a/b?c=d&e', '漢字', "o'clock -- ; drop", '100%', 'toString', 'constructor', 'x'.repeat(128)])(
+    'N1 can have the name %j',
+    async (room) => {
+      const alice = await connect('alice');
+      await alice.ok('create', { room });
+      await alice.ok('subscribe', { room });
+      await alice.ok('publish', { room, body: room });
+      expect(await alice.next('entry', ({ kind }) => kind === 'message')).toMatchObject({ room, body: room });
+      expect(await alice.ok('info', { room })).toMatchObject({ room, role: 'owner' });
+    },
+  );
 });
 
 describe('membership', () => {
-  it('is another thing than following: closing a view is not leaving', async () => {
+  it('F1 is another thing than following: closing a view is not leaving', async () => {
     const bob = await connect('bob');
     await (await connect('alice')).ok('create', { room: 'kept' });
     await bob.ok('join', { room: 'kept' });
@@ -110,7 +113,7 @@ describe('membership', () => {
     expect(await roomsOf(bob)).not.toContain('kept');
   });
 
-  it('is had once: joining again changes nothing', async () => {
+  it('G4 is had once: joining again changes nothing', async () => {
     const bob = await connect('bob');
     await (await connect('alice')).ok('create', { room: 'twice' });
     const first = await bob.ok('join', { room: 'twice' });
@@ -122,7 +125,7 @@ describe('membership', () => {
     expect(await bob.ok('info', { room: 'twice' })).toMatchObject({ members: 1, role: null });
   });
 
-  it('is limited: of 50 who join at once a room for 10, exactly 9 find a place beside its owner', async () => {
+  it('G5 is limited: of 50 who join at once a room for 10, exactly 9 find a place beside its owner', async () => {
     const owner = await connect('owner');
     await owner.ok('create', { room: 'small', membersMax: 10 });
     const clients = await Promise.all(Array.from({ length: 50 }, (_, i) => connect(`joiner-${i}`)));
@@ -139,7 +142,7 @@ describe('membership', () => {
     expect((await owner.ok('members', { room: 'small' })).members).toHaveLength(10);
   });
 
-  it('has roles: an admin manages members, an owner everybody, a member nobody, and the last owner stays', async () => {
+  it('G3 has roles: an admin manages members, an owner everybody, a member nobody, and the last owner stays', async () => {
     const [owner, admin, member, other] = await Promise.all(['r-owner', 'r-admin', 'r-member', 'r-other'].map(connect));
     if (!owner || !admin || !member || !other) throw new Error('unreachable');
     const room = 'ranks';
@@ -177,7 +180,7 @@ describe('membership', () => {
 });
 
 describe('a private room', () => {
-  it('does not exist for who is no member, whatever he asks', async () => {
+  it('G2 does not exist for who is no member, whatever he asks', async () => {
     const alice = await connect('alice');
     const eve = await connect('eve');
     const room = 'secret';
@@ -208,7 +211,7 @@ describe('a private room', () => {
     expect(eve.entries(room)).toEqual([]);
   });
 
-  it('is open to whom it admits, from then on', async () => {
+  it('G2 F3 is open to whom it admits, from then on', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob-admitted');
     const room = 'cabinet';
@@ -224,7 +227,7 @@ describe('a private room', () => {
     expect((await bob.ok('history', { room })).entries.map(({ body }) => body)).toEqual(['after']);
   });
 
-  it('shows all of its history where it is set so', async () => {
+  it('F3 shows all of its history where it is set so', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob-history');
     await alice.ok('create', { room: 'library', visibility: 'private', history: 'all' });
@@ -233,7 +236,7 @@ describe('a private room', () => {
     expect((await bob.ok('history', { room: 'library' })).entries.map(({ body }) => body)).toEqual(['before']);
   });
 
-  it('tells who is removed, and nothing said after that reaches him', async () => {
+  it('F8 tells who is removed, and nothing said after that reaches him', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob-removed');
     const room = 'council';
@@ -253,7 +256,7 @@ describe('a private room', () => {
 });
 
 describe('the lists', () => {
-  it('show public rooms that want to be found, page by page, with a filter', async () => {
+  it('G7 show public rooms that want to be found, page by page, with a filter', async () => {
     const alice = await connect('alice');
     for (const n of [1, 2, 3, 4, 5]) await alice.ok('create', { room: `list-${n}`, listed: n !== 4 });
     expect(await roomsOf(alice, { scope: 'public', filter: 'list-' })).toEqual(['list-1', 'list-2', 'list-3', 'list-5']);
@@ -269,7 +272,7 @@ describe('the lists', () => {
     expect(await roomsOf(alice, { scope: 'public', filter: '%_' })).toEqual([]);
   });
 
-  it('show my rooms with heads, marks and what I have not read', async () => {
+  it('G7 G8 show my rooms with heads, marks and what I have not read', async () => {
     const alice = await connect('alice');
     const bob = await connect('bob-lists');
     await alice.ok('create', { room: 'unread' });
@@ -284,7 +287,7 @@ describe('the lists', () => {
   });
 });
 
-it('a restart changes nothing: rooms, settings, members and roles are back', async () => {
+it('G4 a restart changes nothing: rooms, settings, members and roles are back', async () => {
   const own = await startHub();
   const alice = await RawClient.connect(own.url, { user: 'alice' });
   await alice.ok('create', { room: 'lasting', title: 'Here', membersMax: 3, visibility: 'private', history: 'all' });

@@ -18,7 +18,7 @@ function residentBytes(hub: Hub): number {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${hub.pid}/status`, 'utf8'))?.[1] ?? Number.NaN) * 1024;
 }
 
-it('costs the others nothing, the hub little, and itself no message', async () => {
+it('F7 costs the others nothing, the hub little, and itself no message', async () => {
   const hub = await startHub({ rateLimit: 0, slowMs: 600_000, heartbeatMs: 600_000 });
   const recorder = new Recorder();
   const slow = await Promise.all(
@@ -54,7 +54,7 @@ it('costs the others nothing, the hub little, and itself no message', async () =
   expect(checkHistory(recorder.events)).toEqual([]);
 });
 
-it('is closed when it takes nothing at all for too long, and resumes where it stood', async () => {
+it('F7 is closed when it takes nothing at all for too long, and resumes where it stood', async () => {
   const hub = await startHub({ rateLimit: 0, slowMs: 500, heartbeatMs: 600_000 });
   const stuck = await RawClient.connect(hub.url, { user: 'stuck' });
   const writer = await RawClient.connect(hub.url, { user: 'writer' });
@@ -74,7 +74,7 @@ it('is closed when it takes nothing at all for too long, and resumes where it st
   expect([...stuck.entries('heavy'), ...back.entries('heavy')].map(({ seq }) => seq)).toEqual(Array.from({ length: messages }, (_, i) => i + 1));
 });
 
-it('gets no ephemera while it is behind, and loses nothing else', async () => {
+it('F7 M6 gets no ephemera while it is behind, and loses nothing else', async () => {
   const hub = await startHub({ rateLimit: 0, slowMs: 600_000 });
   const slow = await RawClient.connect(hub.url, { user: 'slow' });
   const writer = await RawClient.connect(hub.url, { user: 'writer' });

@@ -21,7 +21,7 @@ async function run(...words: string[]): Promise<Ended> {
 }
 
 describe('SIGTERM', () => {
-  it('tells every client to come back, finishes what was accepted, and ends with 0', async () => {
+  it('X2 tells every client to come back, finishes what was accepted, and ends with 0', async () => {
     const hub = await startHub({ rateLimit: 0 });
     const users = Array.from({ length: 10 }, (_, i) => new Loyal(`user-${i}`, ['busy'], {}));
     await Promise.all(users.map((user) => user.connect(hub.url)));
@@ -48,7 +48,7 @@ describe('SIGTERM', () => {
     expect((await readLogs(hub.url, ['busy'])).get('busy')).toHaveLength(users.reduce((sum, user) => sum + user.acked, 0));
   });
 
-  it('spreads the times to come back', async () => {
+  it('X2 spreads the times to come back', async () => {
     const hub = await startHub();
     const clients = await Promise.all(Array.from({ length: 20 }, (_, i) => RawClient.connect(hub.url, { user: `user-${i}` })));
     const exit = hub.stop();

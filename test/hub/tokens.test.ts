@@ -30,7 +30,7 @@ async function refusal(fields: Record<string, unknown>, headers?: Record<string,
 }
 
 describe('a token', () => {
-  it('names the user and says how long it holds', async () => {
+  it('H2 H3 names the user and says how long it holds', async () => {
     const client = await RawClient.connect(hub.url, { token: await token() });
     expect(client.welcome).toMatchObject({ user: 'alice' });
     expect(client.welcome?.expiresInMs).toBeGreaterThan(3_500_000);
@@ -42,7 +42,7 @@ describe('a token', () => {
     expect(client.welcome?.user).toBe('alice');
   });
 
-  it('may come in a header from what is no browser', async () => {
+  it('H2 may come in a header from what is no browser', async () => {
     const client = await RawClient.connect(hub.url, { hello: false, headers: { Authorization: `Bearer ${await token({ user: 'bot' })}` } });
     expect(await client.ok('hello')).toMatchObject({ op: 'welcome', user: 'bot' });
   });
@@ -51,25 +51,25 @@ describe('a token', () => {
     ['is forged', { key: 'somebody else has forty characters too!!' }],
     ['names a kid that does not exist', { kid: 'k9' }],
     ['is signed with the secret of another kid', { kid: 'k1', key: second }],
-  ])('is refused for good when it %s', async (_what, claims) => {
+  ])('H4 is refused for good when it %s', async (_what, claims) => {
     expect(await refusal({ token: await token(claims) })).toEqual(['auth-failed', 4500]);
   });
 
-  it('is refused for good when it is not signed at all', async () => {
+  it('H4 is refused for good when it is not signed at all', async () => {
     const unsigned = new UnsecuredJWT({}).setSubject('alice').setExpirationTime('1h').encode();
     expect(await refusal({ token: unsigned })).toEqual(['auth-failed', 4500]);
     expect(await refusal({ token: 'not a token' })).toEqual(['auth-failed', 4500]);
   });
 
-  it('is refused when it has expired, and a fresh one may be tried', async () => {
+  it('H4 is refused when it has expired, and a fresh one may be tried', async () => {
     expect(await refusal({ token: await token({ seconds: -60 }) })).toEqual(['token-expired', 4005]);
   });
 
-  it('is needed: a user by word alone is for development mode', async () => {
+  it('H2 is needed: a user by word alone is for development mode', async () => {
     expect((await refusal({ user: 'alice' }))[1]).toBe(4500);
   });
 
-  it('is refused in the URL', async () => {
+  it('H2 is refused in the URL', async () => {
     const socket = await RawSocket.open(hub.port);
     socket.write(upgradeRequest(hub.port, {}, `/?token=${await token()}`));
     await socket.until(() => socket.head.includes('\r\n\r\n'));
@@ -86,24 +86,24 @@ describe('a token', () => {
 });
 
 describe('renewal', () => {
-  it('happens in band, after the hub has said that the token is about to expire', async () => {
+  it('H5 happens in band, after the hub has said that the token is about to expire', async () => {
     const client = await RawClient.connect(hub.url, { token: await token({ seconds: 2 }) });
     expect(await client.next('token-expiring')).toMatchObject({ expiresInMs: expect.any(Number) });
     const renewed = await client.ok('refresh', { token: await token() });
     expect(renewed.expiresInMs).toBeGreaterThan(3_500_000);
   });
 
-  it('is owed: without it the connection ends after the grace, to come back with a fresh token', async () => {
+  it('H5 is owed: without it the connection ends after the grace, to come back with a fresh token', async () => {
     const client = await RawClient.connect(hub.url, { token: await token({ seconds: 1 }) });
     expect((await client.closed).code).toBe(4005);
   });
 
-  it('cannot change the user', async () => {
+  it('H5 cannot change the user', async () => {
     const client = await RawClient.connect(hub.url, { token: await token() });
     expect(await client.command('refresh', { token: await token({ user: 'bob' }) })).toMatchObject({ op: 'error', code: 'auth-failed' });
   });
 
-  it('cannot be done with an expired or forged token', async () => {
+  it('H5 cannot be done with an expired or forged token', async () => {
     const client = await RawClient.connect(hub.url, { token: await token() });
     expect(await client.refused('refresh', { token: await token({ seconds: -60 }) })).toBe('token-expired');
     expect(await client.refused('refresh', { token: await token({ key: 'somebody else has forty characters too!!' }) })).toBe('auth-failed');
@@ -111,7 +111,7 @@ describe('renewal', () => {
 });
 
 describe('rights', () => {
-  it('to broadcast come with the scope', async () => {
+  it('B1 to broadcast come with the scope', async () => {
     const member = await RawClient.connect(hub.url, { token: await token({ user: 'member' }) });
     const speaker = await RawClient.connect(hub.url, { token: await token({ user: 'speaker', scope: 'broadcast' }) });
     expect(await member.refused('publish', { room: 'all:', body: 'me' })).toBe('forbidden');
@@ -119,13 +119,13 @@ describe('rights', () => {
     expect(await member.next('entry')).toMatchObject({ room: 'all:', from: 'speaker', body: 'hear' });
   });
 
-  it('to act for others come with an API key only', async () => {
+  it('R6 to act for others come with an API key only', async () => {
     const client = await RawClient.connect(hub.url, { token: await token() });
     await client.ok('create', { room: 'mine' });
     expect(await client.refused('publish', { room: 'mine', body: 1, as: 'bob' })).toBe('forbidden');
   });
 
-  it('to make rooms in passing are for development mode', async () => {
+  it('M8 to make rooms in passing are for development mode', async () => {
     const client = await RawClient.connect(hub.url, { token: await token() });
     expect(await client.refused('publish', { room: 'nowhere', body: 1 })).toBe('not-found');
     expect(await client.refused('subscribe', { room: 'nowhere' })).toBe('not-found');
@@ -138,7 +138,7 @@ describe('rights', () => {
     ['http://chat.example.com', '403'],
     ['null', '403'],
     [undefined, '101'],
-  ])('of a page from %s: %s', async (from, status) => {
+  ])('C3 of a page from %s: %s', async (from, status) => {
     const socket = await RawSocket.open(hub.port);
     socket.write(upgradeRequest(hub.port, { Origin: from, 'Sec-WebSocket-Protocol': 'hubbub.v1.json' }));
     await socket.until(() => socket.head.includes('\r\n\r\n'));

@@ -2,7 +2,7 @@
  * A hub as its users run it: the built CLI in a process of its own, on a port it chose and a data folder of its own.
  * Stopped by its pid when the test file ends, its data removed.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,8 @@ export type StartOptions = HubOptions & {
   /** Runs without development mode (which is the default here). */
   production?: boolean;
   env?: Record<string, string>;
+  /** The largest file this hub can write, as if the disk were full beyond it; `unlimitFiles` ends that. */
+  fileBytesMax?: number;
 };
 
 const running = new Set<Hub>();
@@ -72,11 +74,12 @@ export class Hub {
   }
 
   async start(extra: HubOptions = {}): Promise<void> {
-    const { production, env, ...options } = { ...this.#options, ...extra };
-    const child = spawn(process.execPath, [hubEntry, 'serve', ...flags({ dev: production !== true, ...options, port: this.port, data: this.data })], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...inherited(), ...env },
-    });
+    const { production, env, fileBytesMax, ...options } = { ...this.#options, ...extra };
+    const words = [hubEntry, 'serve', ...flags({ dev: production !== true, ...options, port: this.port, data: this.data })];
+    // A shell that ignores SIGXFSZ, so that a write beyond the limit fails instead of ending the process.
+    const limited = `trap '' XFSZ; ulimit -S -f ${Math.ceil((fileBytesMax ?? 0) / 1024)}; exec "$0" "$@"`;
+    const [command, args] = fileBytesMax === undefined ? [process.execPath, words] : ['bash', ['-c', limited, process.execPath, ...words]];
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inherited(), ...env } });
     this.#child = child;
     running.add(this);
     this.exited = new Promise((resolve) => {
@@ -113,6 +116,11 @@ export class Hub {
   async kill(signal: NodeJS.Signals): Promise<Exit> {
     this.#child?.kill(signal);
     return await this.exited;
+  }
+
+  /** Frees the disk that `fileBytesMax` filled. */
+  unlimitFiles(): void {
+    execFileSync('prlimit', ['--pid', String(this.pid), '--fsize=unlimited:']);
   }
 
   /** As an operator stops it. */

@@ -1,7 +1,4 @@
-/**
- * Compares PROTOCOL.md with what it describes: its rules with the titles of tests, its ops with the schemas, its two tables
- * with `codes.ts`. Pure, as the tidy checks are.
- */
+/** Compares the numbered rules of PROTOCOL.md with the titles of the tests. Pure, as the tidy checks are. */
 import type { Source } from './source.ts';
 import type { Complaint } from './tidy-checks.ts';
 
@@ -35,46 +32,5 @@ export function rulesWithoutProof(protocol: string, tests: readonly Source[]): C
     ...rules.filter((rule, i) => rules.indexOf(rule) !== i).map((rule) => `PROTOCOL.md: ${rule} is there twice`),
     ...[...known].filter((rule) => !proofs.has(rule)).map((rule) => `PROTOCOL.md: no test title begins with ${rule}`),
     ...proven.filter(({ rule }) => !known.has(rule)).map(({ rule, path }) => `${path}: there is no rule ${rule}`),
-  ];
-}
-
-export function opsWithoutText(protocol: string, ops: readonly string[]): Complaint[] {
-  return ops.filter((op) => !protocol.includes(`\`${op}\``)).map((op) => `PROTOCOL.md: says nothing of \`${op}\``);
-}
-
-type ErrorTable = Readonly<Record<string, { readonly retry: boolean }>>;
-type CloseTable = Readonly<Record<string, { readonly code: number }>>;
-
-/** The rows `| code | yes/no | … |` and `| number | reason | … |` say what `codes.ts` says, no more and no less. */
-export function codesOutOfStep(protocol: string, errors: ErrorTable, closes: CloseTable): Complaint[] {
-  const rows = protocol
-    .split('\n')
-    .filter((line) => line.startsWith('|'))
-    .map((line) =>
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.replaceAll('`', '').trim()),
-    );
-  const errorRows = rows.filter(([code, retry]) => /^[a-z-]+$/.test(code ?? '') && /^(?:yes|no)$/.test(retry ?? '')).map(([code, retry]) => `${code} ${retry}`);
-  const closeRows = rows
-    .filter(([number, reason]) => /^4\d{3}$/.test(number ?? '') && /^[a-z-]+$/.test(reason ?? ''))
-    .map(([number, reason]) => `${number} ${reason}`);
-  return [
-    ...differences(
-      errorRows,
-      Object.entries(errors).map(([code, { retry }]) => `${code} ${retry ? 'yes' : 'no'}`),
-    ),
-    ...differences(
-      closeRows,
-      Object.entries(closes).map(([reason, { code }]) => `${code} ${reason}`),
-    ),
-  ];
-}
-
-function differences(documented: readonly string[], real: readonly string[]): Complaint[] {
-  return [
-    ...real.filter((row) => !documented.includes(row)).map((row) => `PROTOCOL.md: the row "${row}" is missing`),
-    ...documented.filter((row) => !real.includes(row)).map((row) => `PROTOCOL.md: codes.ts knows no "${row}"`),
   ];
 }
