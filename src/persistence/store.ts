@@ -5,6 +5,8 @@
 import type { InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply } from '../thread/messages.ts';
 
 export type CommitResult = {
+  /** What every entry of it got as `ts`. */
+  ts: number;
   /** One per operation, in their order. */
   outcomes: Outcome[];
   /** What the committed operations put into inboxes or took out of them, in the order of each user's n. */
@@ -41,6 +43,7 @@ export interface StoreReader {
 export type StoreOptions = {
   /** Data folder; the store makes its files in it. */
   data: string;
+  /** This process's life: fresh at every start, the same for a successor of its writer thread. */
   node: string;
   durability: 'power-loss' | 'process';
   inboxItemsMax: number;

@@ -1,0 +1,79 @@
+/**
+ * What the worker threads of persistence run: one long task each, that ends when it is told to stop, or throws when its store
+ * can be used no more. Called by piscina; everything else is in `writer.ts` and `reader.ts`.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { systemClock } from '../thread/clock.ts';
+import type { Log } from '../thread/log.ts';
+import type { Control, FromThread } from '../thread/messages.ts';
+import { ReadServer } from './reader.ts';
+import { SqliteStore } from './sqlite.ts';
+import { SqliteReader } from './sqlite-reader.ts';
+import type { StoreOptions } from './store.ts';
+import { Writer } from './writer.ts';
+
+export type PersistenceTask = { control: MessagePort; options: StoreOptions; shards: number; maintainMs: number };
+export type ReaderTask = { control: MessagePort; options: StoreOptions };
+
+/** The loop of a thread, as the control port drives it. */
+type Served = {
+  connect(index: number, port: MessagePort): void;
+  stats(): Record<string, number>;
+  stop(stopped: () => void): void;
+};
+
+export async function runPersistence({ control, options, shards, maintainMs }: PersistenceTask): Promise<void> {
+  const store = await SqliteStore.open(options, { clock: systemClock, log: logTo(control) });
+  let fail: (error: unknown) => void = () => {};
+  const failed = new Promise<never>((_resolve, reject) => {
+    fail = reject;
+  });
+  const writer = new Writer({ store, shards, maintainMs, clock: systemClock, failed: fail });
+  const served: Served = {
+    connect: (_index, port) => writer.connect(port),
+    stats: () => ({ ...writer.stats(), lockWaits: store.waits }),
+    stop: (stopped) => writer.stop(stopped),
+  };
+  try {
+    await Promise.race([serve(control, served), failed]);
+    await store.close();
+  } finally {
+    writer.release();
+    store.abandon();
+    control.close();
+  }
+}
+
+export async function runReader({ control, options }: ReaderTask): Promise<void> {
+  const reader = new SqliteReader(options.data);
+  const server = new ReadServer(reader, systemClock, logTo(control));
+  try {
+    await serve(control, server);
+  } finally {
+    server.release();
+    await reader.close();
+    control.close();
+  }
+}
+
+/** Obeys the supervisor until it says stop. */
+function serve(control: MessagePort, served: Served): Promise<void> {
+  return new Promise((resolve) => {
+    const tell = (message: FromThread) => control.postMessage(message);
+    control.on('message', (message: Control) => {
+      switch (message.t) {
+        case 'peer':
+          return served.connect(message.index, message.port as MessagePort);
+        case 'beat':
+          return tell({ t: 'beat', turn: message.turn, stats: served.stats() });
+        case 'stop':
+          return served.stop(resolve);
+      }
+    });
+    tell({ t: 'ready' });
+  });
+}
+
+function logTo(control: MessagePort): Log {
+  return (level, message, fields = {}) => control.postMessage({ t: 'log', level, message, fields } satisfies FromThread);
+}

@@ -1,0 +1,155 @@
+/**
+ * Appends to the logs of rooms. A refusal is found before anything is written, so a refused append changes nothing. The
+ * writer's transaction calls it for every entry there is: `message` is the hot path and costs one statement per message.
+ */
+import type { Statement } from 'better-sqlite3';
+import { dmUsers } from '../protocol/names.ts';
+import { type Append, autoCreates, type Change, type EntryRecord, type MessageAppend, type Outcome, type StoredBody } from '../thread/messages.ts';
+import type { Inboxes, Turn } from './sqlite-inbox.ts';
+import type { Users } from './sqlite-names.ts';
+import type { Db } from './sqlite-open.ts';
+import type { Room, Rooms } from './sqlite-rooms.ts';
+import { kinds, uuidBytes } from './sqlite-words.ts';
+
+type Values = [room: number, seq: number, kind: number, mid: Buffer | null, sender: number | null, ts: number, thread: Buffer | null, body: StoredBody];
+
+export class Appends {
+  readonly #users: Users;
+  readonly #rooms: Rooms;
+  readonly #inboxes: Inboxes;
+  readonly #insert: Statement<Values>;
+  readonly #byMid: Statement<[Buffer, number], { id: number; seq: number; sender: number | null }>;
+  readonly #freeMid: Statement<[number]>;
+  readonly #mid = Buffer.alloc(16);
+  readonly #thread = Buffer.alloc(16);
+
+  constructor(db: Db, users: Users, rooms: Rooms, inboxes: Inboxes) {
+    this.#users = users;
+    this.#rooms = rooms;
+    this.#inboxes = inboxes;
+    this.#insert = db.prepare(
+      'insert into entries (room, seq, kind, mid, sender, ts, thread, body) values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (mid, room) where mid is not null do nothing',
+    );
+    this.#byMid = db.prepare('select id, seq, sender from entries where mid = ? and room = ?');
+    this.#freeMid = db.prepare('update entries set mid = null where id = ?');
+  }
+
+  message(operation: MessageAppend, turn: Turn): Outcome {
+    const [name, authSeq, mid, from, thread, body] = operation;
+    const room = this.#rooms.find(name);
+    if (room?.exists === true && room.auth === authSeq) {
+      const seq = room.head + 1;
+      const sender = from === null ? null : this.#users.id(from);
+      if (this.#put(room, seq, 0, mid, sender, turn.ts, thread, body)) return seq;
+    }
+    // Whatever is out of the ordinary about it.
+    const outcome = this.append(asAppend(operation), turn);
+    return typeof outcome === 'object' && outcome.code === 'ok' ? outcome.seq : outcome;
+  }
+
+  append(operation: Append, turn: Turn): Outcome {
+    const { mid, from, change, autoCreate } = operation;
+    const found = this.#rooms.find(operation.room);
+    const sender = from === null ? null : this.#users.id(from);
+    const refusal = this.#repeated(found, mid, sender) ?? this.#refusal(operation, found);
+    if (refusal !== null) return refusal;
+    const recipients = this.#inboxes.recipients(operation);
+    if (!this.#inboxes.takes(recipients, operation, turn.ts)) return { code: 'inbox-full' };
+
+    const room = found ?? this.#rooms.insert(operation.room);
+    const seq = room.head + 1;
+    if (!room.exists && change?.type !== 'create') this.#found(room, autoCreate, seq, turn.ts);
+    if (!this.#put(room, seq, kinds.indexOf(operation.kind), mid, sender, turn.ts, operation.thread, operation.body)) {
+      throw new Error(`the mid ${mid} is free and taken at once`); // unless the index is damaged
+    }
+    if (change !== null) this.#apply(room, change, seq, turn.ts);
+    if (recipients.length > 0) this.#inboxes.add(recipients, room.id, entryOf(operation, seq, turn.ts), turn);
+    return { code: 'ok', seq };
+  }
+
+  /** False: the mid is in use. */
+  #put(room: Room, seq: number, kind: number, mid: string | null, sender: number | null, ts: number, thread: string | null, body: StoredBody): boolean {
+    const midBytes = mid === null ? null : uuidBytes(mid, this.#mid);
+    const threadBytes = thread === null ? null : uuidBytes(thread, this.#thread);
+    if (this.#insert.run(room.id, seq, kind, midBytes, sender, ts, threadBytes, body).changes === 0) return false;
+    room.head = seq;
+    this.#rooms.touch(room);
+    return true;
+  }
+
+  /** The same sender gets the first answer again (DESIGN 11.6). An entry that is trimmed holds its mid no longer. */
+  #repeated(room: Room | undefined, mid: string | null, sender: number | null): Outcome | null {
+    if (room === undefined || mid === null) return null;
+    const first = this.#byMid.get(uuidBytes(mid, this.#mid), room.id);
+    if (first === undefined) return null;
+    if (first.seq < room.first) {
+      this.#freeMid.run(first.id);
+      return null;
+    }
+    return first.sender === sender ? { code: 'duplicate', seq: first.seq } : { code: 'conflict' };
+  }
+
+  #refusal({ authSeq, autoCreate, change }: Append, room: Room | undefined): Outcome | null {
+    const exists = room?.exists ?? false;
+    if (change?.type === 'create' && exists) return { code: 'exists' };
+    if (change?.type !== 'create' && !exists && autoCreate === null) return { code: 'not-found' };
+    if (authSeq !== (room?.auth ?? 0)) return { code: 'stale' };
+    if (change === null || !('user' in change)) return null;
+    const since = room === undefined || !exists ? undefined : this.#rooms.memberSince(room, this.#users.id(change.user));
+    if (change.type !== 'join') return since === undefined ? { code: 'not-found' } : null;
+    if (since !== undefined) return { code: 'duplicate', seq: since };
+    return (room?.members ?? 0) >= change.membersMax ? { code: 'room-full' } : null;
+  }
+
+  /** A room comes into being by its first message. */
+  #found(room: Room, by: Append['autoCreate'], seq: number, ts: number): void {
+    this.#rooms.establish(room, by === 'dm' ? { visibility: 'private' } : {}, ts);
+    if (by !== 'dm') return;
+    for (const user of new Set(dmUsers(room.name))) this.#rooms.join(room, this.#users.id(user), 'member', seq, ts);
+  }
+
+  #apply(room: Room, change: Change, seq: number, ts: number): void {
+    switch (change.type) {
+      case 'create':
+        this.#rooms.establish(room, change.settings, ts);
+        if (change.owner !== null) this.#rooms.join(room, this.#users.id(change.owner), 'owner', seq, ts);
+        return;
+      case 'join':
+        return this.#rooms.join(room, this.#users.id(change.user), change.role, seq, ts);
+      case 'settings':
+        this.#rooms.change(room, change.settings);
+        break;
+      case 'delete':
+        this.#rooms.remove(room, seq);
+        break;
+      case 'role':
+        this.#rooms.role(room, this.#users.id(change.user), change.role);
+        break;
+      case 'leave':
+        this.#rooms.leave(room, this.#users.id(change.user));
+        break;
+    }
+    room.auth = seq;
+  }
+}
+
+function asAppend([room, authSeq, mid, from, thread, body, autoCreate]: MessageAppend): Append {
+  return {
+    type: 'append',
+    room,
+    authSeq,
+    autoCreate: autoCreates[autoCreate] ?? null,
+    mid,
+    kind: 'message',
+    from,
+    thread,
+    body,
+    change: null,
+    inbox: null,
+    origin: null,
+  };
+}
+
+function entryOf({ room, kind, mid, from, thread, body }: Append, seq: number, ts: number): EntryRecord {
+  return { room, seq, kind, mid, from, ts, thread, body };
+}

@@ -1,0 +1,238 @@
+/**
+ * The inboxes of users (DESIGN 2.8, 11.7): numbers are given in the transaction of the message, every device has a cursor,
+ * an item ends when all of them have passed it, when it is too old or when there is no room for it. What ended stays for the
+ * ledger. Called within the writer's transactions only.
+ */
+import type { Statement } from 'better-sqlite3';
+import type { Append, EntryRecord, InboxItem, InboxLoss } from '../thread/messages.ts';
+import type { Users } from './sqlite-names.ts';
+import type { Db } from './sqlite-open.ts';
+import { bodyBytes, ended, type LossCode, lossReason } from './sqlite-words.ts';
+import type { StoreOptions } from './store.ts';
+
+/** One transaction: its time, and what users must be told once it is committed. */
+export type Turn = { readonly ts: number; readonly notices: (InboxItem | InboxLoss)[] };
+export type Recipient = { user: string; id: number; origin: string | null };
+type Bounds = Pick<StoreOptions, 'inboxItemsMax' | 'inboxBytesMax' | 'inboxOverflow'>;
+type Inbox = { user: number; head: number; low: number; items: number; bytes: number; sent: number; received: number };
+
+/** Items one operation ends or marks at most; the rest follows with the next, so that no call takes long. */
+const chunkMax = 2_048;
+/** Ranges of losses kept for a user; beyond it the oldest two become one. */
+const lossesMax = 64;
+
+export class Inboxes {
+  readonly #users: Users;
+  readonly #bounds: Bounds;
+  readonly #read: Statement<[number], Inbox>;
+  readonly #write: Statement<Inbox>;
+  readonly #insert: Statement<[number, number, number, number, string | null, number, number]>;
+  readonly #lowest: Statement<[number, number], { n: number; bytes: number }>;
+  readonly #end: Statement<[number, number, number, number]>;
+  readonly #weigh: Statement<[number, number, number], { items: number; bytes: number }>;
+  readonly #done: Statement<[number, number, number, number]>;
+  readonly #sent: Statement<[number, number, number, number]>;
+  readonly #received: Statement<[number, number, number, number]>;
+  readonly #otherDevices: Statement<[number, string], number>;
+  readonly #lowestCursor: Statement<[number], number | null>;
+  readonly #cursor: Statement<[number, string], number>;
+  readonly #moveCursor: Statement<[number, number, number, string]>;
+  readonly #passOwn: Statement<[number, number, string, number]>;
+  readonly #origin: Statement<[number, number], string | null>;
+  readonly #extendLoss: Statement<[number, number, number, number]>;
+  readonly #insertLoss: Statement<[number, number, number, number]>;
+  readonly #losses: Statement<[number], { from_n: number; to_n: number }>;
+  readonly #removeLoss: Statement<[number, number]>;
+  readonly #widenLoss: Statement<[number, number, number, number]>;
+  readonly #dropLosses: Statement<[number, number]>;
+  readonly #firstLoss: Statement<[number], number | null>;
+
+  constructor(db: Db, users: Users, bounds: Bounds) {
+    this.#users = users;
+    this.#bounds = bounds;
+    this.#read = db.prepare('select user, head_n as head, low_n as low, items, bytes, sent_n as sent, received_n as received from inboxes where user = ?');
+    this.#write = db.prepare(
+      'insert or replace into inboxes (user, head_n, low_n, items, bytes, sent_n, received_n) values (@user, @head, @low, @items, @bytes, @sent, @received)',
+    );
+    this.#insert = db.prepare('insert into inbox (user, n, room, seq, origin, bytes, queued_at) values (?, ?, ?, ?, ?, ?, ?)');
+    this.#lowest = db.prepare('select n, bytes from inbox where user = ? and n >= ? and ended_at is null order by n limit 1');
+    this.#end = db.prepare('update inbox set ended_at = ?, ended = ? where user = ? and n = ?');
+    const waitingBetween = 'user = ? and n between ? and ? and ended_at is null';
+    this.#weigh = db.prepare(`select count(*) as items, coalesce(sum(bytes), 0) as bytes from inbox where ${waitingBetween}`);
+    this.#done = db.prepare(`update inbox set ended_at = ?, ended = ${ended.received} where ${waitingBetween}`);
+    this.#sent = db.prepare(`update inbox set sent_at = ? where ${waitingBetween} and sent_at is null`);
+    this.#received = db.prepare(`update inbox set received_at = ? where ${waitingBetween} and received_at is null`);
+    this.#otherDevices = db.prepare<[number, string], number>('select count(*) from devices where user = ? and device <> ?').pluck();
+    this.#lowestCursor = db.prepare<[number], number | null>('select min(acked) from devices where user = ?').pluck();
+    this.#cursor = db.prepare<[number, string], number>('select acked from devices where user = ? and device = ?').pluck();
+    this.#moveCursor = db.prepare('update devices set acked = max(acked, ?), seen_at = ? where user = ? and device = ?');
+    this.#passOwn = db.prepare('update devices set acked = ? where user = ? and device = ? and acked = ?');
+    this.#origin = db.prepare<[number, number], string | null>('select origin from inbox where user = ? and n = ?').pluck();
+    this.#extendLoss = db.prepare('update inbox_losses set to_n = ? where user = ? and to_n = ? and reason = ?');
+    this.#insertLoss = db.prepare('insert into inbox_losses (user, from_n, to_n, reason) values (?, ?, ?, ?)');
+    this.#losses = db.prepare('select from_n, to_n from inbox_losses where user = ? order by from_n');
+    this.#removeLoss = db.prepare('delete from inbox_losses where user = ? and from_n = ?');
+    this.#widenLoss = db.prepare('update inbox_losses set to_n = ?, reason = ? where user = ? and from_n = ?');
+    this.#dropLosses = db.prepare('delete from inbox_losses where user = ? and to_n <= ?');
+    this.#firstLoss = db.prepare<[number], number | null>('select min(from_n) from inbox_losses where user = ?').pluck();
+  }
+
+  /** Who gets a copy. The sender himself only where a device of his needs one. */
+  recipients({ inbox, from, origin }: Append): Recipient[] {
+    if (inbox === null) return [];
+    const recipients: Recipient[] = [];
+    for (const user of new Set(inbox)) {
+      const id = this.#users.id(user);
+      const device = origin?.user === user ? origin.device : null;
+      const own = user === (origin?.user ?? from);
+      if (own && this.#otherDevices.get(id, device ?? '') === 0) continue;
+      recipients.push({ user, id, origin: device });
+    }
+    return recipients;
+  }
+
+  /** False where the policy is to reject and one of the recipients has no room. The sender's own copy refuses nothing. */
+  takes(recipients: readonly Recipient[], { from, origin, body }: Append, ts: number): boolean {
+    if (this.#bounds.inboxOverflow !== 'reject') return true;
+    const bytes = bodyBytes(body);
+    return recipients.every(({ user, id }) => user === (origin?.user ?? from) || !this.#overflows(this.#weighed(id, bytes, ts), bytes));
+  }
+
+  add(recipients: readonly Recipient[], room: number, entry: EntryRecord, turn: Turn): void {
+    const bytes = bodyBytes(entry.body);
+    for (const { user, id, origin } of recipients) {
+      const inbox = this.#weighed(id, bytes, turn.ts);
+      if (this.#overflows(inbox, bytes)) this.#dropOldest(inbox, user, bytes, turn);
+      const n = inbox.head + 1;
+      this.#insert.run(id, n, room, entry.seq, origin, bytes, turn.ts);
+      inbox.head = n;
+      inbox.items++;
+      inbox.bytes += bytes;
+      this.#write.run(inbox);
+      if (origin !== null) this.#passOwn.run(n, id, origin, n - 1);
+      turn.notices.push({ t: 'inbox', user, n, entry, origin });
+    }
+  }
+
+  sent(user: string, through: number, ts: number): void {
+    const id = this.#users.id(user);
+    const inbox = this.of(id);
+    const to = Math.min(through, inbox.head, inbox.sent + chunkMax);
+    if (to <= inbox.sent) return;
+    this.#sent.run(ts, id, inbox.sent + 1, to);
+    inbox.sent = to;
+    this.#write.run(inbox);
+  }
+
+  /** Moves the device's cursor, never above the head. What a device no longer known acks moves nothing. */
+  ack(user: string, device: string, through: number, ts: number): void {
+    const id = this.#users.id(user);
+    const inbox = this.of(id);
+    const before = this.#cursor.get(id, device);
+    if (before === undefined) return;
+    let cursor = Math.max(before, Math.min(through, inbox.head));
+    const received = Math.min(cursor, inbox.received + chunkMax);
+    if (received > inbox.received) {
+      this.#received.run(ts, id, inbox.received + 1, received);
+      inbox.received = received;
+    }
+    while (cursor < inbox.head && this.#origin.get(id, cursor + 1) === device) cursor++; // its own words were never sent to it
+    this.#moveCursor.run(cursor, ts, id, device);
+    this.#settle(inbox, ts);
+    this.#write.run(inbox);
+  }
+
+  /** The user's devices changed: items that only a forgotten one lacked are done with. */
+  settle(user: number, ts: number): void {
+    const inbox = this.of(user);
+    if (this.#settle(inbox, ts)) this.#write.run(inbox);
+  }
+
+  /** Ends items as lost; they are in order of n, all of one user. */
+  lose(user: string, id: number, items: readonly { n: number; bytes: number }[], reason: LossCode, turn: Turn): void {
+    const inbox = this.of(id);
+    this.#lose(inbox, user, items, reason, turn);
+    inbox.low = this.#lowest.get(id, inbox.low)?.n ?? inbox.head + 1;
+    this.#write.run(inbox);
+  }
+
+  /** Where a new device begins: before the first item that waits, and the first loss the user has not been told of everywhere. */
+  firstCursor(user: number): number {
+    const inbox = this.of(user);
+    const next = inbox.head + 1;
+    return Math.min(this.#lowest.get(user, inbox.low)?.n ?? next, this.#firstLoss.get(user) ?? next) - 1;
+  }
+
+  of(user: number): Inbox {
+    return this.#read.get(user) ?? { user, head: 0, low: 1, items: 0, bytes: 0, sent: 0, received: 0 };
+  }
+
+  /** The inbox; where it looks full, what an ack in chunks has left over is ended first. */
+  #weighed(user: number, bytes: number, ts: number): Inbox {
+    const inbox = this.of(user);
+    while (this.#overflows(inbox, bytes) && this.#settle(inbox, ts)) this.#write.run(inbox);
+    return inbox;
+  }
+
+  /** A single item larger than the limit still fits an empty inbox: otherwise it could never be delivered. */
+  #overflows({ items, bytes }: Inbox, more: number): boolean {
+    return items > 0 && (items + 1 > this.#bounds.inboxItemsMax || bytes + more > this.#bounds.inboxBytesMax);
+  }
+
+  #dropOldest(inbox: Inbox, user: string, bytes: number, turn: Turn): void {
+    const dropped: { n: number; bytes: number }[] = [];
+    const left = { ...inbox };
+    while (this.#overflows(left, bytes)) {
+      const oldest = this.#lowest.get(inbox.user, left.low);
+      if (oldest === undefined) break;
+      dropped.push(oldest);
+      left.low = oldest.n + 1;
+      left.items--;
+      left.bytes -= oldest.bytes;
+    }
+    this.#lose(inbox, user, dropped, ended.dropped, turn);
+    inbox.low = left.low;
+  }
+
+  #lose(inbox: Inbox, user: string, items: readonly { n: number; bytes: number }[], reason: LossCode, turn: Turn): void {
+    let range: { from: number; to: number } | null = null;
+    for (const { n, bytes } of items) {
+      this.#end.run(turn.ts, reason, inbox.user, n);
+      inbox.items--;
+      inbox.bytes -= bytes;
+      if (range !== null && range.to === n - 1) range.to = n;
+      else {
+        if (range !== null) this.#tell(inbox.user, user, range, reason, turn);
+        range = { from: n, to: n };
+      }
+    }
+    if (range !== null) this.#tell(inbox.user, user, range, reason, turn);
+  }
+
+  #tell(id: number, user: string, { from, to }: { from: number; to: number }, reason: LossCode, turn: Turn): void {
+    turn.notices.push({ t: 'inbox-loss', user, from, to, reason: lossReason(reason) });
+    if (this.#extendLoss.run(to, id, from - 1, reason).changes > 0) return;
+    this.#insertLoss.run(id, from, to, reason);
+    const losses = this.#losses.all(id);
+    if (losses.length <= lossesMax) return;
+    const at = losses.findIndex((loss, i) => losses[i + 1]?.from_n === loss.to_n + 1);
+    const [first, second] = [losses[at], losses[at + 1]];
+    if (first === undefined || second === undefined) return;
+    this.#removeLoss.run(id, second.from_n);
+    this.#widenLoss.run(second.to_n, ended.dropped, id, first.from_n);
+  }
+
+  /** Ends what every known device has passed; true if anything moved. A user without devices keeps all. */
+  #settle(inbox: Inbox, ts: number): boolean {
+    const lowest = this.#lowestCursor.get(inbox.user) ?? 0;
+    const to = Math.min(lowest, inbox.low + chunkMax - 1);
+    if (to < inbox.low) return false;
+    const { items, bytes } = this.#weigh.get(inbox.user, inbox.low, to) ?? { items: 0, bytes: 0 };
+    if (items > 0) this.#done.run(ts, inbox.user, inbox.low, to);
+    inbox.items -= items;
+    inbox.bytes -= bytes;
+    inbox.low = to + 1;
+    this.#dropLosses.run(inbox.user, lowest);
+    return true;
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Upkeep in small steps, each a transaction of its own of a few milliseconds: the lease, expired items, the ledger, forgotten
+ * devices, the log of the broadcast room, what deleted rooms left behind. The store runs them in turn between commits.
+ */
+import type { Statement } from 'better-sqlite3';
+import { allRoom } from '../protocol/names.ts';
+import type { Inboxes, Turn } from './sqlite-inbox.ts';
+import type { Lease } from './sqlite-node.ts';
+import type { Db } from './sqlite-open.ts';
+import type { Rooms } from './sqlite-rooms.ts';
+import { ended } from './sqlite-words.ts';
+import type { StoreOptions } from './store.ts';
+
+/** Rows one step touches at most. */
+const chunk = 500;
+const devicesChunk = 50;
+const pageBytes = 4_096;
+const walLargeBytes = 32 * 1024 * 1024;
+
+type Expired = { user: number; name: string; n: number; bytes: number };
+type Step = (turn: Turn) => boolean;
+
+export class Maintenance {
+  /** Each does one chunk and says whether there is more; called within a transaction. */
+  readonly steps: readonly Step[];
+  readonly #db: Db;
+  readonly #options: StoreOptions;
+  readonly #rooms: Rooms;
+  readonly #inboxes: Inboxes;
+  readonly #expired: Statement<[number, number], Expired>;
+  readonly #prune: Statement<[number, number]>;
+  readonly #unseen: Statement<[number, number], { user: number; device: string }>;
+  readonly #forget: Statement<[number, string]>;
+  readonly #mark: Statement<[number]>;
+  readonly #marked: Statement<[number], { id: number; first: number; gone: number }>;
+  readonly #purge: Statement<[number, number, number]>;
+  readonly #blank: Statement<[number, number]>;
+  readonly #purgeMembers: Statement<[number, number, number, number]>;
+  readonly #left: Statement<[number, number], number>;
+  readonly #unmark: Statement<[number]>;
+  #lastRoom = 0;
+
+  constructor(db: Db, options: StoreOptions, rooms: Rooms, inboxes: Inboxes, lease: Lease) {
+    this.#db = db;
+    this.#options = options;
+    this.#rooms = rooms;
+    this.#inboxes = inboxes;
+    this.#expired = db.prepare(
+      'select i.user, u.name, i.n, i.bytes from inbox i join users u on u.id = i.user where i.ended_at is null and i.queued_at < ? order by i.queued_at, i.user, i.n limit ?',
+    );
+    this.#prune = db.prepare('delete from inbox where (user, n) in (select user, n from inbox where ended_at < ? limit ?)');
+    this.#unseen = db.prepare(
+      'select user, device from devices d where seen_at < ? and not exists (select 1 from connections c where c.user = d.user and c.device = d.device) limit ?',
+    );
+    this.#forget = db.prepare('delete from devices where user = ? and device = ?');
+    this.#mark = db.prepare('update rooms set purge = 1 where id = ?');
+    this.#marked = db.prepare('select id, first_seq as first, gone_seq as gone from rooms where purge = 1 and id > ? order by id limit 1');
+    // What still waits in an inbox stays until it is delivered; the entry below the first stays, blank, since a client may
+    // resume from it and its epoch must be known.
+    const waits = 'exists (select 1 from inbox i where i.room = e.room and i.seq = e.seq and i.ended_at is null)';
+    this.#purge = db.prepare(`delete from entries where id in (select id from entries e where room = ? and seq < ? and not ${waits} order by seq limit ?)`);
+    this.#blank = db.prepare(`update entries as e set body = null, mid = null where room = ? and seq = ? and body is not null and not ${waits}`);
+    this.#purgeMembers = db.prepare('delete from members where room = ? and user in (select user from members where room = ? and since_seq <= ? limit ?)');
+    this.#left = db.prepare<[number, number], number>('select count(*) from (select 1 from entries where room = ? and seq < ? limit 1)').pluck();
+    this.#unmark = db.prepare('update rooms set purge = 0 where id = ?');
+    this.steps = [
+      ({ ts }) => {
+        lease.renew(ts);
+        return false;
+      },
+      (turn) => this.#expire(turn),
+      ({ ts }) => this.#prune.run(ts - options.ledgerAgeMs, chunk).changes === chunk,
+      ({ ts }) => this.#forgetDevices(ts),
+      () => this.#trimBroadcasts(),
+      () => this.#purgeRooms(),
+    ];
+  }
+
+  /** Outside of a transaction. Never waits: what a reader holds stays for the next time. */
+  checkpoint(): void {
+    const [result] = this.#db.pragma('wal_checkpoint(passive)') as { log: number; checkpointed: number }[];
+    if (result !== undefined && result.log === result.checkpointed && result.log * pageBytes > walLargeBytes) this.#db.pragma('wal_checkpoint(truncate)');
+  }
+
+  #expire(turn: Turn): boolean {
+    const expired = this.#expired.all(turn.ts - this.#options.inboxAgeMs, chunk);
+    const byUser = new Map<number, Expired[]>();
+    for (const item of expired) {
+      const items = byUser.get(item.user);
+      if (items === undefined) byUser.set(item.user, [item]);
+      else items.push(item);
+    }
+    for (const [user, items] of byUser) {
+      items.sort((a, b) => a.n - b.n);
+      this.#inboxes.lose((items[0] as Expired).name, user, items, ended.expired, turn);
+    }
+    return expired.length === chunk;
+  }
+
+  #forgetDevices(ts: number): boolean {
+    const unseen = this.#unseen.all(ts - this.#options.deviceAgeMs, devicesChunk);
+    for (const { user, device } of unseen) {
+      this.#forget.run(user, device);
+      this.#inboxes.settle(user, ts);
+    }
+    return unseen.length === devicesChunk;
+  }
+
+  #trimBroadcasts(): boolean {
+    const room = this.#rooms.find(allRoom);
+    const first = (room?.head ?? 0) - this.#options.broadcastEntriesMax + 1;
+    if (room === undefined || first <= room.first) return false;
+    room.first = first;
+    this.#rooms.touch(room);
+    this.#mark.run(room.id);
+    return false;
+  }
+
+  /** One chunk of one room; rooms take turns, so that one whose entries still wait in inboxes holds up no other. */
+  #purgeRooms(): boolean {
+    const room = this.#marked.get(this.#lastRoom);
+    this.#lastRoom = room?.id ?? 0;
+    if (room === undefined) return false;
+    const { id, first, gone } = room;
+    const entries = this.#purge.run(id, first - 1, chunk).changes;
+    const members = this.#purgeMembers.run(id, id, gone, chunk).changes;
+    if (entries < chunk && members < chunk) {
+      this.#blank.run(id, first - 1);
+      if (this.#left.get(id, first - 1) === 0) this.#unmark.run(id);
+    } else this.#lastRoom = id - 1; // the same again
+    return true;
+  }
+}

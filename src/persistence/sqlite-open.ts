@@ -1,0 +1,176 @@
+/**
+ * Opens the database file: for writing (creating it if need be) or for reading. Owns the file's name, its pragmas, its
+ * version and the sentences a person reads when it cannot be used. Never keeps a connection that it did not hand out.
+ */
+import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { StoreOptions } from './store.ts';
+
+export type Db = Database.Database;
+
+/** Why the store cannot be used, as one sentence for people. */
+export class StoreError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'StoreError';
+  }
+}
+
+/** This writer's time is over: nothing it does is stored any more. */
+export class SupersededError extends StoreError {}
+
+/** What tests replace. `timeout`: ms a native call may wait for a lock. */
+export type OpenDatabase = (file: string, options: { readonly?: boolean; fileMustExist?: boolean; timeout: number }) => Db;
+export const openDatabase: OpenDatabase = (file, options) => new Database(file, options);
+
+/** 'HUBB': in the file's header, so that a stranger's database is not taken for ours. */
+const applicationId = 0x48554242;
+/** Raised with every change of schema.sql; `upgrade` then takes a file of the version before to it. */
+export const schemaVersion = 1;
+/** Older ones can corrupt a WAL that two connections use. */
+const sqliteMin = '3.51.3';
+const synchronous = { 'power-loss': 2, process: 1 } as const;
+/** 16 MiB: large enough that commits seldom pay for it, small enough that one takes some 10 ms. */
+const checkpointPages = 4_096;
+const walBytesMax = 64 * 1024 * 1024;
+/** A reader may wait: nobody's commit waits for it. */
+const readerTimeoutMs = 1_000;
+
+export function databaseFile(data: string): string {
+  return join(data, 'hubbub.db');
+}
+
+/** Opens for writing. Throws a `StoreError`, or an error of SQLite (`isBusy`) where another process holds the lock just now. */
+export function openForWriting(options: Pick<StoreOptions, 'data' | 'durability'>, open: OpenDatabase = openDatabase): Db {
+  const file = databaseFile(options.data);
+  prepareFolder(options.data);
+  return guarded(
+    file,
+    () => open(file, { timeout: 0 }),
+    (db) => {
+      checkOwner(db, file);
+      db.pragma('journal_mode = WAL');
+      db.pragma(`synchronous = ${synchronous[options.durability]}`);
+      // better-sqlite3 compiles WAL with NORMAL, which loses acknowledged commits at a power cut; so what is in force is read back.
+      const mode = db.pragma('journal_mode', { simple: true });
+      const level = db.pragma('synchronous', { simple: true });
+      if (mode !== 'wal') throw new StoreError(`the database ${file} cannot be switched to write-ahead logging: its file system does not support it`);
+      if (level !== synchronous[options.durability]) throw new StoreError(`the database ${file} does not accept durability ${options.durability}`);
+      db.pragma(`wal_autocheckpoint = ${checkpointPages}`);
+      db.pragma(`journal_size_limit = ${walBytesMax}`);
+      db.pragma('cache_size = -65536');
+      db.pragma('temp_store = memory');
+      createSchema(db);
+    },
+  );
+}
+
+/** Opens for reading what a writer has created. */
+export function openForReading(data: string, open: OpenDatabase = openDatabase): Db {
+  const file = databaseFile(data);
+  return guarded(
+    file,
+    () => open(file, { readonly: true, fileMustExist: true, timeout: readerTimeoutMs }),
+    (db) => {
+      checkOwner(db, file);
+      if (db.pragma('user_version', { simple: true }) === 0) throw new StoreError(`the database ${file} has not been set up yet`);
+      db.pragma('cache_size = -32768');
+      db.pragma('temp_store = memory');
+    },
+  );
+}
+
+/** Whether another connection holds the lock: to be tried again. */
+export function isBusy(error: unknown): boolean {
+  return codeOf(error).startsWith('SQLITE_BUSY');
+}
+
+/** Whether an error is about the file, its disk or its locks, and so about the whole batch; else it is about one statement. */
+export function isAboutFile(error: unknown): boolean {
+  return /^SQLITE_(?:BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|CORRUPT|NOTADB|NOMEM|PROTOCOL|PERM|AUTH|INTERRUPT)/.test(codeOf(error));
+}
+
+export function codeOf(error: unknown): string {
+  return error instanceof Database.SqliteError ? error.code : '';
+}
+
+function prepareFolder(data: string): void {
+  try {
+    mkdirSync(data, { recursive: true });
+    accessSync(data, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new StoreError(`the data folder ${data} cannot be used: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Opens, prepares, and on failure closes again and says what is wrong. */
+function guarded(file: string, open: () => Db, prepare: (db: Db) => void): Db {
+  let db: Db | undefined;
+  try {
+    db = open();
+    checkLibrary(db);
+    prepare(db);
+    return db;
+  } catch (error) {
+    db?.close();
+    if (error instanceof StoreError || isBusy(error)) throw error;
+    throw new StoreError(`the database ${file} cannot be opened: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+function checkLibrary(db: Db): void {
+  const version = String(db.prepare('select sqlite_version()').pluck().get());
+  const parts = version.split('.').map(Number);
+  const wanted = sqliteMin.split('.').map(Number);
+  const differing = wanted.findIndex((part, i) => part !== (parts[i] ?? 0));
+  if (differing >= 0 && (parts[differing] ?? 0) < (wanted[differing] ?? 0))
+    throw new StoreError(`SQLite ${version} is too old: ${sqliteMin} is needed; reinstall better-sqlite3`);
+}
+
+function checkOwner(db: Db, file: string): void {
+  const version = Number(db.pragma('user_version', { simple: true }));
+  const empty = db.prepare('select count(*) from sqlite_schema').pluck().get() === 0;
+  if (!empty && db.pragma('application_id', { simple: true }) !== applicationId) throw new StoreError(`the database ${file} is not one of Hubbub's`);
+  if (version > schemaVersion)
+    throw new StoreError(`the database ${file} was written by a newer Hubbub (version ${version} of the data, ${schemaVersion} is known here)`);
+}
+
+/** One transaction, repeated harmlessly: of two processes that open a new file at once, the second finds it done. */
+function createSchema(db: Db): void {
+  const schema = readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8');
+  db.transaction(() => {
+    if (db.pragma('user_version', { simple: true }) !== 0) return;
+    db.exec(schema);
+    db.pragma(`application_id = ${applicationId}`);
+    db.pragma(`user_version = ${schemaVersion}`);
+  }).immediate();
+}
+
+function reasonOf(error: unknown): string {
+  const code = codeOf(error) || (error as NodeJS.ErrnoException | null)?.code || '';
+  switch (code) {
+    case 'SQLITE_NOTADB':
+      return 'it is not a database';
+    case 'SQLITE_CORRUPT':
+      return 'it is damaged; restore a backup';
+    case 'SQLITE_CANTOPEN':
+      return 'the file is missing or may not be opened';
+    case 'SQLITE_READONLY':
+    case 'SQLITE_READONLY_DBMOVED':
+    case 'SQLITE_READONLY_DIRECTORY':
+    case 'EROFS':
+      return 'it is read-only';
+    case 'SQLITE_FULL':
+    case 'ENOSPC':
+      return 'the disk is full';
+    case 'EACCES':
+    case 'EPERM':
+      return 'permission denied';
+    case 'ENOTDIR':
+    case 'EEXIST':
+      return 'it is not a folder';
+    default:
+      return error instanceof Error ? error.message : String(error);
+  }
+}

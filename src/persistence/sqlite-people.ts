@@ -1,0 +1,163 @@
+/**
+ * Connections, devices, presence and marks: what the store knows of users besides their inboxes (DESIGN 11.21). Called
+ * within the writer's transactions; it decides by the limits that the operation states and knows no sockets.
+ */
+import type { Statement } from 'better-sqlite3';
+import type { CloseReason } from '../protocol/codes.ts';
+import { allRoom } from '../protocol/names.ts';
+import type { Operation, Outcome } from '../thread/messages.ts';
+import type { Inboxes } from './sqlite-inbox.ts';
+import type { Users } from './sqlite-names.ts';
+import type { Db } from './sqlite-open.ts';
+import type { Rooms } from './sqlite-rooms.ts';
+import { statuses } from './sqlite-words.ts';
+
+type Of<T extends Operation['type']> = Extract<Operation, { type: T }>;
+type Row = { node: string; connection: number; device: string };
+type Victim = { row: Row; close: CloseReason };
+
+export class People {
+  readonly #node: string;
+  readonly #users: Users;
+  readonly #rooms: Rooms;
+  readonly #inboxes: Inboxes;
+  readonly #open: Statement<[number], Row>;
+  readonly #insert: Statement<[string, number, number, string, number]>;
+  readonly #condemn: Statement<[CloseReason, string, number]>;
+  readonly #condemned: Statement<[number, string], { connection: number; close: CloseReason }>;
+  readonly #remove: Statement<[string, number], { user: number; device: string }>;
+  readonly #device: Statement<[number, string], number>;
+  readonly #seen: Statement<[number, number, string]>;
+  readonly #insertDevice: Statement<[number, string, number, number]>;
+  readonly #devices: Statement<[number], number>;
+  readonly #forget: Statement<[number, number, number]>;
+  readonly #setPresence: Statement<[number, number, number]>;
+  readonly #online: Statement<[number, number]>;
+  readonly #allMark: Statement<[number], number>;
+  readonly #insertAllMark: Statement<[number, number, number]>;
+  readonly #raiseAllMark: Statement<[number, number, number]>;
+  readonly #raiseMark: Statement<[number, number, number, number]>;
+  readonly #readMark: Statement<[number, number, number], number>;
+  readonly #itemsRead: Statement<[number, number, number, number, number]>;
+
+  constructor(db: Db, node: string, users: Users, rooms: Rooms, inboxes: Inboxes) {
+    this.#node = node;
+    this.#users = users;
+    this.#rooms = rooms;
+    this.#inboxes = inboxes;
+    this.#open = db.prepare('select node, connection, device from connections where user = ? and closing is null order by since, connection');
+    this.#insert = db.prepare('insert or ignore into connections (node, connection, user, device, since) values (?, ?, ?, ?, ?)');
+    this.#condemn = db.prepare('update connections set closing = ? where node = ? and connection = ?');
+    this.#condemned = db.prepare(
+      'select connection, closing as close from connections where user = ? and node = ? and closing is not null order by connection',
+    );
+    this.#remove = db.prepare('delete from connections where node = ? and connection = ? returning user, device');
+    this.#device = db.prepare<[number, string], number>('select acked from devices where user = ? and device = ?').pluck();
+    this.#seen = db.prepare('update devices set seen_at = ? where user = ? and device = ?');
+    this.#insertDevice = db.prepare('insert into devices (user, device, acked, seen_at) values (?, ?, ?, ?)');
+    this.#devices = db.prepare<[number], number>('select count(*) from devices where user = ?').pluck();
+    // Devices with a connection last: their cursors are in use.
+    this.#forget = db.prepare(`delete from devices where user = ? and device in (
+      select d.device from devices d where d.user = ?
+      order by exists (select 1 from connections c where c.user = d.user and c.device = d.device and c.closing is null), d.seen_at, d.device limit ?)`);
+    this.#setPresence = db.prepare('insert or replace into presence (user, status, last_seen) values (?, ?, ?)');
+    this.#online = db.prepare(
+      'insert into presence (user, status, last_seen) values (?, 0, ?) on conflict (user) do update set status = 0, last_seen = excluded.last_seen where status <> 0',
+    );
+    this.#allMark = db.prepare<[number], number>('select received_seq from all_marks where user = ?').pluck();
+    this.#insertAllMark = db.prepare('insert into all_marks (user, received_seq, read_seq) values (?, ?, ?)');
+    this.#raiseAllMark = db.prepare('update all_marks set received_seq = max(received_seq, ?), read_seq = max(read_seq, ?) where user = ?');
+    this.#raiseMark = db.prepare('update members set received_seq = max(received_seq, ?), read_seq = max(read_seq, ?) where room = ? and user = ?');
+    this.#readMark = db.prepare<[number, number, number], number>('select read_seq from members where room = ? and user = ? and since_seq > ?').pluck();
+    // The newest of a long range: one call must not take long, and a time of reading is worth little for old ones.
+    this.#itemsRead = db.prepare(`update inbox set read_at = ? where (user, n) in (
+      select user, n from inbox where room = ? and seq > ? and seq <= ? and user = ? and read_at is null order by seq desc limit 1000)`);
+  }
+
+  /** Nothing is changed where the connection is rejected. Victims are given until they are gone, in case an answer was lost. */
+  connect(operation: Of<'connect'>, ts: number): Outcome {
+    const { user, device, connection, again } = operation;
+    const id = this.#users.id(user);
+    if (!again) {
+      const victims = this.#victims(id, operation);
+      if (victims === 'rejected') return { code: 'rejected' };
+      for (const { row, close } of victims) this.#condemn.run(close, row.node, row.connection);
+      this.#online.run(id, ts);
+    }
+    this.#insert.run(this.#node, connection, id, device, ts);
+    const acked = this.#knownDevice(id, operation, ts);
+    return {
+      code: 'connected',
+      victims: this.#condemned.all(id, this.#node),
+      acked,
+      head: this.#inboxes.of(id).head,
+      allMark: this.#markOfAll(id),
+    };
+  }
+
+  disconnect({ connection }: Of<'disconnect'>, ts: number): void {
+    const gone = this.#remove.get(this.#node, connection);
+    if (gone !== undefined) this.#seen.run(ts, gone.user, gone.device);
+  }
+
+  presence({ user, status, lastSeen }: Of<'presence'>): void {
+    this.#setPresence.run(this.#users.id(user), statuses.indexOf(status), lastSeen);
+  }
+
+  /** Marks only rise, and no further than the head; read implies received. Who is no member has none. */
+  mark({ room: name, user, received, read }: Of<'mark'>, ts: number): void {
+    const room = this.#rooms.find(name);
+    if (room === undefined) return;
+    const id = this.#users.id(user);
+    const readTo = Math.min(read, room.head);
+    const receivedTo = Math.max(readTo, Math.min(received, room.head));
+    if (name === allRoom) {
+      this.#markOfAll(id);
+      this.#raiseAllMark.run(receivedTo, readTo, id);
+      return;
+    }
+    const readBefore = this.#readMark.get(room.id, id, room.gone);
+    if (readBefore === undefined) return;
+    this.#raiseMark.run(receivedTo, readTo, room.id, id);
+    if (readTo > readBefore) this.#itemsRead.run(ts, room.id, readBefore, readTo, id);
+  }
+
+  /** Whom the newcomer replaces: the ghost of its own device first, then the oldest above the limit. */
+  #victims(user: number, { device, named, connection, perUserMax, policy }: Of<'connect'>): Victim[] | 'rejected' {
+    const victims: Victim[] = [];
+    const others: Row[] = [];
+    for (const row of this.#open.all(user)) {
+      if (row.node === this.#node && row.connection === connection) continue;
+      if (named && row.device === device) victims.push({ row, close: 'replaced' });
+      else others.push(row);
+    }
+    const excess = others.length + 1 - perUserMax;
+    if (excess > 0 && policy === 'reject') return 'rejected';
+    for (const row of others.slice(0, Math.max(0, excess))) victims.push({ row, close: 'evicted' });
+    return victims;
+  }
+
+  /** The device's cursor; a new device gets one, and takes the place of the one unseen for longest where there are too many. */
+  #knownDevice(user: number, { device, devicesMax }: Of<'connect'>, ts: number): number {
+    const acked = this.#device.get(user, device);
+    if (acked !== undefined) {
+      this.#seen.run(ts, user, device);
+      return acked;
+    }
+    const cursor = this.#inboxes.firstCursor(user);
+    const excess = (this.#devices.get(user) ?? 0) + 1 - devicesMax;
+    if (excess > 0) this.#forget.run(user, user, excess);
+    this.#insertDevice.run(user, device, cursor, ts);
+    if (excess > 0) this.#inboxes.settle(user, ts);
+    return cursor;
+  }
+
+  /** Begins at the head of the broadcast room with the user's first hello. */
+  #markOfAll(user: number): number {
+    const mark = this.#allMark.get(user);
+    if (mark !== undefined) return mark;
+    const head = this.#rooms.find(allRoom)?.head ?? 0;
+    this.#insertAllMark.run(user, head, head);
+    return head;
+  }
+}

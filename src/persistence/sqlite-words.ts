@@ -1,0 +1,55 @@
+/**
+ * How values of the messages stand in columns: enumerations as small integers (their order is part of the file's format),
+ * UUIDs as 16 bytes. Used by the writer and the readers, so that the two agree.
+ */
+import type { Role } from '../protocol/commands.ts';
+import type { EntryKind, Status } from '../protocol/pushes.ts';
+import type { EntryRecord, StoredBody } from '../thread/messages.ts';
+
+export const kinds: readonly EntryKind[] = ['message', 'created', 'member', 'settings', 'deleted'];
+export const roles: readonly Role[] = ['owner', 'admin', 'member'];
+export const statuses: readonly Status[] = ['online', 'away', 'offline'];
+export const visibilities = ['public', 'private'] as const;
+/** Column `ended` of an inbox item; 0 while it waits. */
+export const ended = { received: 1, expired: 2, dropped: 3 } as const;
+export type LossCode = typeof ended.expired | typeof ended.dropped;
+
+export function lossReason(code: number): 'expired' | 'dropped' {
+  return code === ended.expired ? 'expired' : 'dropped';
+}
+
+/** Writes a UUID's 16 bytes into `into`, which the next call may overwrite: SQLite copies what is bound. */
+export function uuidBytes(text: string, into: Buffer): Buffer {
+  const hex = text.slice(0, 8) + text.slice(9, 13) + text.slice(14, 18) + text.slice(19, 23) + text.slice(24);
+  if (text.length !== 36 || into.write(hex, 'hex') !== 16) throw new TypeError('a mid is a UUID');
+  return into;
+}
+
+export function uuidText(bytes: Uint8Array): string {
+  const hex = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+/** Columns of `entries` joined with the sender's name, as `entryColumns` selects them. */
+export type EntryRow = [seq: number, kind: number, mid: Uint8Array | null, sender: string | null, ts: number, thread: Uint8Array | null, body: StoredBody];
+export const entryColumns = 'e.seq, e.kind, e.mid, s.name, e.ts, e.thread, e.body';
+export const senderJoin = 'left join users s on s.id = e.sender';
+
+export function entryOf(room: string, row: EntryRow): EntryRecord {
+  const [seq, kind, mid, from, ts, thread, body] = row;
+  return {
+    room,
+    seq,
+    kind: kinds[kind] as EntryKind,
+    mid: mid === null ? null : uuidText(mid),
+    from,
+    ts,
+    thread: thread === null ? null : uuidText(thread),
+    body,
+  };
+}
+
+export function bodyBytes(body: StoredBody): number {
+  if (body === null) return 0;
+  return typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+}
