@@ -98,7 +98,8 @@ function locate(
     const member = room.members.get(connection.user);
     return member === undefined ? answer([], null) : replayFrom(room, connection, member.received, answer);
   }
-  // The current epoch is the latest, so no entry can be of a later one.
+  // Who has seen nothing can have seen nothing that was lost; and the current epoch is the latest, so no entry is of a later one.
+  if (position.seq === 0) return replayFrom(room, connection, 0, answer);
   if (position.epoch === effects.epoch && position.seq <= room.headSeq) return replayFrom(room, connection, position.seq, answer);
   const lost = () => answer([{ room: room.name, from: 1, to: room.headSeq, reason: 'epoch' }], null);
   effects.read(
