@@ -69,7 +69,7 @@ describe('secrets', () => {
     expect(await code(lone({ token: await make() }))).toBe('accepted');
   });
 
-  it('forgeries are auth-failed, ended tokens token-expired', async () => {
+  it('H4 forgeries are auth-failed, ended tokens token-expired', async () => {
     const authenticate = await authenticator({ jwtSecrets: [secret] });
     const token = await make();
     const refused = [
@@ -179,7 +179,7 @@ describe('public keys', () => {
 });
 
 describe('development mode', () => {
-  it('takes users at their word, and tokens where there is a secret', async () => {
+  it('H2 takes users at their word, and tokens where there is a secret', async () => {
     const word = await authenticator({ dev: true });
     expect(await word({ user: 'alice' })).toEqual({ user: 'alice', scopes: ['broadcast'], expiresAtMs: null });
     expect(await code(word({}))).toBe('unauthenticated');
@@ -189,7 +189,7 @@ describe('development mode', () => {
     expect(await code(both({ token: await make({ key: bytes(other) }) }))).toBe('auth-failed');
   });
 
-  it('outside of it a user is nobody without a token, and a token is nobody else’s', async () => {
+  it('H2 outside of it a user is nobody without a token, and a token is nobody else’s', async () => {
     const authenticate = await authenticator({ jwtSecrets: [secret] });
     expect(await code(authenticate({ user: 'alice' }))).toBe('auth-failed');
     expect(await code(authenticate({}))).toBe('unauthenticated');

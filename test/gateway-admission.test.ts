@@ -41,13 +41,13 @@ function raw(bytes: string): Promise<string> {
 }
 
 describe('admission', () => {
-  it('the client’s first known subprotocol is taken', async () => {
+  it('C2 the client’s first known subprotocol is taken', async () => {
     hub = await stand();
     expect(await handshake({ protocols: ['hubbub.v1.msgpack', 'hubbub.v1.json'] })).toBe('hubbub.v1.msgpack');
     expect(await handshake({ protocols: ['mqtt', 'hubbub.v1.json', 'hubbub.v1.msgpack'] })).toBe('hubbub.v1.json');
   });
 
-  it('a client that names no subprotocol speaks json', async () => {
+  it('C2 a client that names no subprotocol speaks json', async () => {
     hub = await stand();
     expect(await handshake({ protocols: [] })).toBe('');
     const socket = new WebSocket(hub.url);
@@ -59,25 +59,25 @@ describe('admission', () => {
     socket.terminate();
   });
 
-  it('only unknown subprotocols offered is 400', async () => {
+  it('C2 only unknown subprotocols offered is 400', async () => {
     hub = await stand();
     expect(await handshake({ protocols: ['mqtt', 'hubbub.v2.json'] })).toEqual(refusal(400));
     expect(hub.gateway.stats().rejected.protocol).toBe(1);
   });
 
-  it('/ and /ws are the paths; anything else is 404', async () => {
+  it('C1 / and /ws are the paths; anything else is 404', async () => {
     hub = await stand();
     expect(await handshake({ path: '/' })).toBe('hubbub.v1.json');
     expect(await handshake({ path: '/chat' })).toEqual(refusal(404));
   });
 
-  it('a token in the URL is 400, whatever it is', async () => {
+  it('H2 a token in the URL is 400, whatever it is', async () => {
     hub = await stand();
     for (const name of ['token', 'access_token', 'jwt']) expect(await handshake({ path: `/ws?x=1&${name}=abc` })).toEqual(refusal(400));
     expect(await handshake({ path: '/ws?room=token' })).toBe('hubbub.v1.json');
   });
 
-  it('origins are matched exactly, and a client without one is no browser', async () => {
+  it('C3 origins are matched exactly, and a client without one is no browser', async () => {
     hub = await stand({ options: live });
     expect(await handshake({ headers: { Origin: 'https://chat.example.com' } })).toBe('hubbub.v1.json');
     expect(await handshake()).toBe('hubbub.v1.json');
@@ -86,7 +86,7 @@ describe('admission', () => {
     expect(hub.gateway.stats().rejected.origin).toBe(others.length);
   });
 
-  it('development mode takes loopback origins and hosts only, and no proxy', async () => {
+  it('C3 development mode takes loopback origins and hosts only, and no proxy', async () => {
     hub = await stand();
     expect(await handshake({ headers: { Origin: 'http://localhost:5173' } })).toBe('hubbub.v1.json');
     expect(await handshake({ headers: { Origin: 'https://evil.org' } })).toEqual(refusal(403));
@@ -103,7 +103,7 @@ describe('admission', () => {
     expect(await handshake({ headers: { Host: 'chat.example.com', 'X-Forwarded-For': '10.0.0.1' } })).toBe('hubbub.v1.json');
   });
 
-  it('a full hub answers 503 with Retry-After, and takes the next one when there is room', async () => {
+  it('C4 a full hub answers 503 with Retry-After, and takes the next one when there is room', async () => {
     hub = await stand({ options: { connectionsMax: 2 } });
     const first = await hub.connect();
     await hub.connect();
@@ -117,7 +117,7 @@ describe('admission', () => {
     expect(hub.gateway.stats().rejected.full).toBe(1);
   });
 
-  it('more handshakes than acceptPerSecond are 503 with Retry-After', async () => {
+  it('C4 more handshakes than acceptPerSecond are 503 with Retry-After', async () => {
     let tick = 0;
     hub = await stand({ options: { acceptPerSecond: 3 }, clock: { now: () => 0, tick: () => tick, random: () => 0.5 } });
     for (let i = 0; i < 3; i++) expect(await handshake()).toBe('hubbub.v1.json');

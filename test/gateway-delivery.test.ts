@@ -141,7 +141,7 @@ describe('delivery', () => {
     expect(hub.gateway.stats().deliveries).toBe(1);
   });
 
-  it('a reader that does not read falls behind after an exact seq, is told the head, and memory stays bounded', async () => {
+  it('F7 a reader that does not read falls behind after an exact seq, is told the head, and memory stays bounded', async () => {
     hub = await stand({ options: small });
     const slow = await hub.join({ user: 'slow' });
     const quick = await hub.join({ user: 'quick' });
@@ -180,7 +180,7 @@ describe('delivery', () => {
     expect(hub.gateway.stats().outboxBytes).toBe(0);
   });
 
-  it('ephemera are shed above the soft mark, entries are not', async () => {
+  it('M6 ephemera are shed above the soft mark, entries are not', async () => {
     hub = await stand({ options: { ...small, outboxBytesMax: 64 * 1024 * 1024 } });
     const { client, number } = await hub.join();
     await follow([{ number }]);
@@ -200,7 +200,7 @@ describe('delivery', () => {
     expect(hub.gateway.stats().shed).toBe(1);
   });
 
-  it('a socket that takes nothing for slowMs is terminated, and its memory is given back', async () => {
+  it('F7 a socket that takes nothing for slowMs is terminated, and its memory is given back', async () => {
     hub = await stand({ options: { ...small, slowMs: 200 } });
     const { client, number } = await hub.join();
     await follow([{ number }]);

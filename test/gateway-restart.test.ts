@@ -7,7 +7,7 @@ let hub: Stand;
 afterEach(() => hub.close());
 
 describe('a shard that dies', () => {
-  it('has its open commands answered: restarted where they can be repeated, unknown where they cannot', async () => {
+  it('R7 has its open commands answered: restarted where they can be repeated, unknown where they cannot', async () => {
     hub = await stand();
     const { client } = await hub.join();
     const mid = '01990000-0000-7000-8000-000000000000';
@@ -97,6 +97,58 @@ describe('a shard that dies', () => {
     expect(next.received.filter((message) => message.t === 'follow' && message.room === 'general')).toEqual([]);
   });
 
+  it('a live subscription that was being renewed is not lost between its end and its new beginning', async () => {
+    hub = await stand();
+    const { client, number } = await hub.join();
+    hub.shard.room(1, 'general');
+    hub.shard.attach(1, number, 5);
+    const renewed = client.ok('subscribe', { room: 'general', position: { epoch: 'e1', seq: 2 } });
+    const { command } = await hub.shard.command('subscribe');
+    hub.shard.detach(1, number);
+    hub.shard.reply(number, command.id as number, { room: 'general' });
+    await renewed;
+    hub.gateway.detachShard(0);
+    expect((await client.next('unsubscribed')).room).toBe('general');
+  });
+
+  it('a room that a resume had begun to follow ends with a notice, though other parts of the resume are under way', async () => {
+    hub = await stand({ shards: 2 });
+    const roomOf = (shard: number): string => ['a', 'b', 'c', 'd', 'e', 'f'].find((name) => placeOf(name, 2) === shard) ?? '';
+    const { client, number } = await hub.join();
+    const answer = client.ok('resume', { epoch: 'e1', rooms: { [roomOf(0)]: 1, [roomOf(1)]: 1 } });
+    const [zero, one] = hub.shards as [Stand['shard'], Stand['shard']];
+    const { command } = await zero.command('resume');
+    await one.command('resume');
+    zero.link.push({ t: 'part', connection: number, id: command.id as number, part: { rooms: [roomOf(0)] } });
+    zero.page(number, [{ op: 'gap', room: roomOf(0) }], false);
+    await client.next('gap');
+    hub.gateway.detachShard(0);
+    expect((await client.next('unsubscribed')).room).toBe(roomOf(0));
+    one.link.push({ t: 'part', connection: number, id: command.id as number, part: { rooms: [roomOf(1)] } });
+    expect((await answer).rooms).toBe(2);
+  });
+
+  it('a room that was left is not followed again', async () => {
+    hub = await stand();
+    const { client, number } = await hub.join();
+    hub.shard.room(1, 'live');
+    hub.shard.attach(1, number, 1);
+    client.send({ op: 'subscribe', room: 'asked' });
+    client.send({ op: 'unsubscribe', room: 'asked' });
+    client.send({ op: 'unsubscribe', room: 'live' });
+    await hub.shard.command('unsubscribe');
+    await hub.shard.command('unsubscribe');
+    hub.shard.detach(1, number);
+    hub.shard.page(number, [{ op: 'gap', room: 'live' }], false);
+    await client.next('gap');
+    hub.gateway.detachShard(0);
+    const next = hub.attach(0);
+    await next.next('follow');
+    await client.settled();
+    expect(next.kinds(number)).toEqual(['open', 'hello', 'follow']);
+    expect(client.pushes.map(({ op }) => op)).toEqual(['gap']);
+  });
+
   it('only its own connections, rooms and commands are concerned', async () => {
     hub = await stand({ shards: 2 });
     const roomOf = (shard: number): string => ['a', 'b', 'c', 'd', 'e', 'f'].find((name) => placeOf(name, 2) === shard) ?? '';
@@ -129,7 +181,7 @@ describe('a shard that dies', () => {
 });
 
 describe('draining', () => {
-  it('takes no more, tells everybody when to come back, waits for what is under way, and closes with a code to reconnect', async () => {
+  it('X2 C4 takes no more, tells everybody when to come back, waits for what is under way, and closes with a code to reconnect', async () => {
     hub = await stand();
     const { client, number } = await hub.join();
     const other = await hub.join({ user: 'bob' });

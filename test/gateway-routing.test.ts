@@ -34,14 +34,14 @@ describe('routing', () => {
     for (const shard of hub.shards) expect(shard.received.filter(({ t }) => t === 'open').length).toBeLessThanOrEqual(1);
   });
 
-  it('order holds per connection and target', async () => {
+  it('R4 order holds per connection and target', async () => {
     hub = await stand();
     const client = await hub.connect();
     for (let n = 1; n <= 500; n++) client.send({ op: 'publish', room: 'general', body: n });
     for (let n = 1; n <= 500; n++) expect((await hub.shard.command('publish')).command.body).toBe(n);
   });
 
-  it('what the gateway refuses names the field, and reaches no shard', async () => {
+  it('R1 R6 what the gateway refuses names the field, and reaches no shard', async () => {
     hub = await stand();
     const client = await hub.connect();
     const before = hub.shard.received.length;
@@ -56,7 +56,7 @@ describe('routing', () => {
     expect(hub.shard.received.slice(before).filter(({ t }) => t !== 'follow')).toEqual([]);
   });
 
-  it('an id in use, and too many open commands, are refused', async () => {
+  it('R2 R5 an id in use, and too many open commands, are refused', async () => {
     hub = await stand({ options: { openCommandsMax: 2 } });
     const { client, number } = await hub.join();
     client.send({ op: 'info', room: 'a', id: 50 });
@@ -100,7 +100,9 @@ describe('routing', () => {
     expect(await client.refused('subscribe', { room: 'd' })).toBe('limit');
     // Nor does one that was left.
     const left = client.ok('unsubscribe', { room: 'a' });
-    hub.shard.reply(number, (await hub.shard.command('unsubscribe')).command.id as number);
+    const leaving = await hub.shard.command('unsubscribe');
+    hub.shard.detach(1, number);
+    hub.shard.reply(number, leaving.command.id as number);
     await left;
     client.send({ op: 'subscribe', room: 'e' });
     expect((await hub.shard.command('subscribe')).command.room).toBe('e');

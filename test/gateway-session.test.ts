@@ -18,7 +18,7 @@ function tokens(known: Record<string, Identity | CodedError>) {
 const identity = (user: string, expiresAtMs: number | null = null): Identity => ({ user, scopes: ['broadcast'], expiresAtMs });
 
 describe('hello', () => {
-  it('is welcomed by the home shard, and the broadcast room is followed from the user’s mark', async () => {
+  it('H3 B1 is welcomed by the home shard, and the broadcast room is followed from the user’s mark', async () => {
     hub = await stand({ options: { heartbeatMs: 12_345 } });
     const client = await hub.connect({ user: 'alice', device: 'phone' });
     const open = await hub.shard.next('open');
@@ -44,7 +44,7 @@ describe('hello', () => {
     expect(hub.shard.kinds(open.connection)).toEqual(['open', 'hello', 'follow']);
   });
 
-  it('is the first command; any other is refused and nothing of it reaches a shard', async () => {
+  it('H1 is the first command; any other is refused and nothing of it reaches a shard', async () => {
     hub = await stand();
     const client = await hub.connect({ hello: false });
     expect(await client.ask({ op: 'publish', room: 'general', body: 1 })).toMatchObject({ code: 'unauthenticated', of: 'publish' });
@@ -55,14 +55,14 @@ describe('hello', () => {
     expect(await client.ask({ op: 'hello', user: 'alice' })).toMatchObject({ code: 'bad-request', of: 'hello' });
   });
 
-  it('must come in time', async () => {
+  it('H1 must come in time', async () => {
     hub = await stand({ options: { helloTimeoutMs: 100 } });
     const client = await hub.connect({ hello: false });
     expect(await client.closed).toEqual({ code: 4001, reason: 'hello-timeout' });
     expect(hub.shard.received).toEqual([]);
   });
 
-  it('commands behind it are held and carried out in order, after the welcome', async () => {
+  it('H3 commands behind it are held and carried out in order, after the welcome', async () => {
     hub = await stand();
     hub.shard.welcomes = false;
     const client = await hub.connect({ hello: false });
@@ -117,7 +117,7 @@ describe('hello', () => {
 });
 
 describe('tokens', () => {
-  it('a bad token is refused with its code, and the connection closed with the code that says whether to come back', async () => {
+  it('H4 a bad token is refused with its code, and the connection closed with the code that says whether to come back', async () => {
     hub = await stand({ authenticate: tokens({ old: new CodedError('token-expired'), later: new CodedError('busy') }) });
     const codes = [];
     for (const token of ['forged', 'old', 'later']) {
@@ -132,7 +132,7 @@ describe('tokens', () => {
     expect(hub.shard.received).toEqual([]);
   });
 
-  it('the Authorization header serves a hello without token', async () => {
+  it('H2 the Authorization header serves a hello without token', async () => {
     hub = await stand({ authenticate: tokens({ good: identity('alice') }) });
     const client = await hub.connect({ hello: false, headers: { Authorization: 'Bearer good' } });
     expect(await client.ask({ op: 'hello' })).toMatchObject({ op: 'welcome', user: 'alice' });
@@ -146,7 +146,7 @@ describe('tokens', () => {
     expect(hub.log.join()).toContain('authentication failed by a fault');
   });
 
-  it('a client is told before its token ends, and closed when its grace is over', async () => {
+  it('H5 a client is told before its token ends, and closed when its grace is over', async () => {
     const end = Date.now() + 400;
     hub = await stand({ options: { refreshGraceMs: 0, helloTimeoutMs: 100 }, authenticate: tokens({ short: identity('alice', end) }) });
     const client = await hub.connect({ token: 'short' });
@@ -155,7 +155,7 @@ describe('tokens', () => {
     expect(await client.closed).toEqual({ code: 4005, reason: 'token-expired' });
   });
 
-  it('a refresh prolongs the connection; the user must stay the same', async () => {
+  it('H5 a refresh prolongs the connection; the user must stay the same', async () => {
     const soon = Date.now() + 400;
     const known = { short: identity('alice', soon), long: identity('alice', Date.now() + 3_600_000), other: identity('bob') };
     hub = await stand({ options: { refreshGraceMs: 0, helloTimeoutMs: 100 }, authenticate: tokens(known) });
@@ -171,7 +171,7 @@ describe('tokens', () => {
 });
 
 describe('frames', () => {
-  it('a frame that is no map, or of the other kind, is an error; too many in a row close', async () => {
+  it('C1 R5 a frame that is no map, or of the other kind, is an error; too many in a row close', async () => {
     hub = await stand({ options: { badFramesMax: 4 } });
     const client = await hub.connect();
     client.sendRaw('{"op":');
@@ -186,13 +186,13 @@ describe('frames', () => {
     expect(await client.closed).toEqual({ code: 4505, reason: 'abuse' });
   });
 
-  it('an answer carries the id where the refused frame had one', async () => {
+  it('R3 an answer carries the id where the refused frame had one', async () => {
     hub = await stand();
     const client = await hub.connect();
     expect(await client.ask({ op: 'publish', room: 7 })).toMatchObject({ op: 'error', code: 'bad-request', field: 'room', of: 'publish', retry: false });
   });
 
-  it('commands beyond the rate are refused with the time to wait, and taken again after it', async () => {
+  it('R5 commands beyond the rate are refused with the time to wait, and taken again after it', async () => {
     let tick = 0;
     hub = await stand({ options: { rateLimit: 10, rateBurst: 3 }, clock: { now: () => 0, tick: () => tick, random: () => 0 } });
     const client = await hub.connect(); // one for the hello
@@ -204,7 +204,7 @@ describe('frames', () => {
     expect(hub.gateway.stats().rateLimited).toBe(1);
   });
 
-  it('ping is answered with the hub’s time', async () => {
+  it('C5 ping is answered with the hub’s time', async () => {
     hub = await stand({ clock: { now: () => 1_790_000_000_000, tick: () => 0, random: () => 0 } });
     const client = await hub.connect();
     expect((await client.ok('ping')).now).toBe(1_790_000_000_000);

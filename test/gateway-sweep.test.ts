@@ -97,7 +97,7 @@ beforeEach(() => {
 });
 
 describe('the sweep', () => {
-  it('pings who sent nothing for heartbeatMs, and closes who does not answer within heartbeatGraceMs', () => {
+  it('C5 pings who sent nothing for heartbeatMs, and closes who does not answer within heartbeatGraceMs', () => {
     const { ws, socket } = hub.add();
     hub.pass(9_000);
     expect(socket.pings).toBe(0);
@@ -176,7 +176,7 @@ describe('the sweep', () => {
     expect(ws.ended).toBe(4006);
   });
 
-  it('an expired token may be refreshed within its grace, and ends the connection after it', () => {
+  it('H5 an expired token may be refreshed within its grace, and ends the connection after it', () => {
     hub = setUp({ refreshGraceMs: 3_000 });
     const { connection, ws } = hub.add();
     connection.expiresAt = 5_000;

@@ -25,7 +25,7 @@ const scopesMax = 64;
 /** Clocks of issuers differ; for `nbf`, and for `exp` on top of which a connection has its grace anyway. */
 const clockToleranceS = 5;
 const secretAlgorithm = 'HS256';
-const publicAlgorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
+const publicAlgorithms: readonly string[] = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'];
 
 type Keys = { secrets: ReadonlyMap<string, Uint8Array>; publicKeys: JWTVerifyGetKey | null; algorithms: string[] };
 
@@ -144,7 +144,7 @@ function readSecrets(entries: readonly string[]): Map<string, Uint8Array> {
   return secrets;
 }
 
-async function readPublicKey(path: string): Promise<{ keys: JWTVerifyGetKey; algorithms: string[] }> {
+async function readPublicKey(path: string): Promise<{ keys: JWTVerifyGetKey; algorithms: readonly string[] }> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
@@ -165,7 +165,7 @@ async function readPublicKey(path: string): Promise<{ keys: JWTVerifyGetKey; alg
   }
 }
 
-function algorithmsOf(key: KeyObject): string[] {
+function algorithmsOf(key: KeyObject): readonly string[] {
   switch (key.asymmetricKeyType) {
     case 'rsa':
       return publicAlgorithms.filter((name) => /^[RP]S/.test(name));

@@ -24,7 +24,7 @@ export type PhaseName = Phase['is'];
 export type OpenCommand =
   /** `repeatable`: sending it again cannot do it twice. */
   | { is: 'plain'; op: string; shard: number; repeatable: boolean }
-  | { is: 'follow'; op: 'subscribe' | 'unsubscribe'; shard: number; room: string }
+  | { is: 'subscribe'; op: 'subscribe'; shard: number; room: string }
   | { is: 'scatter'; op: 'who' | 'watch' | 'unwatch' | 'resume'; waiting: Set<number>; names: Map<number, string[]>; lists: Record<string, unknown[]> }
   | { is: 'here'; op: string };
 
@@ -33,6 +33,8 @@ export type Subscription = {
   readonly room: string;
   readonly shard: number;
   presence: boolean;
+  /** While it is live, the id (0: none) of a command that asks anew: the shard ends this subscription and begins another. */
+  anew: number | null;
   state: /** By the command `id` (0: it had none), and not attached yet: only the client knows the position. */
     | { is: 'asked'; id: number }
     /** Fed by pages; `lastSeq` is the last seq that is certain to have been written. */

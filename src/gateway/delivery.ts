@@ -14,7 +14,7 @@ import type { Pool } from './pool.ts';
 import type { Routing } from './routing.ts';
 import type { Session } from './session.ts';
 import type { Shard, Shards } from './shards.ts';
-import { attach, drop, fallBehind } from './subscriptions.ts';
+import { attach, detach, fallBehind } from './subscriptions.ts';
 
 export type DeliveryDeps = {
   log: Log;
@@ -154,7 +154,7 @@ export class Delivery {
 
   #detach(slot: Slot | undefined, number: number): void {
     const connection = this.#deps.pool.connections.get(number);
-    if (slot !== undefined && connection !== undefined) drop(connection, slot.room);
+    if (slot !== undefined && connection !== undefined) detach(connection, slot.room);
   }
 
   #behind(connection: Connection, slot: Slot, lastSeq: number, head: number): void {

@@ -13,7 +13,7 @@ import { fieldsOf } from './frame.ts';
 import { refusalOf } from './refusal.ts';
 import { Scatter } from './scatter.ts';
 import type { Shards } from './shards.ts';
-import { asked, drop, loseShard } from './subscriptions.ts';
+import { asked, left, loseShard, refused } from './subscriptions.ts';
 
 export type RoutingLimits = { openCommandsMax: number; subscriptionsMax: number; watchesMax: number };
 
@@ -67,18 +67,15 @@ export class Routing {
   answered(sender: Sender, shard: number, id: number, arena: Buffer, from: number, length: number): boolean {
     if (id === 0) {
       // A refusal of a command without id. It may be a subscribe's, so those no longer count as asked; one that was granted attaches.
-      if (sender instanceof Connection) for (const room of askedWithout(sender, shard)) drop(sender, room);
+      if (sender instanceof Connection) for (const { room, shard: of } of [...sender.rooms.values()]) if (of === shard) refused(sender, room, 0);
       return true;
     }
     const command = sender.commands.get(id);
     if (command === undefined) return false;
     sender.commands.delete(id);
     if (!(sender instanceof Connection)) return true;
-    if (command.is === 'follow') {
-      const refused = fieldsOf(arena.subarray(from, from + length), sender.format).op === 'error';
-      const state = sender.rooms.get(command.room)?.state;
-      if (command.op === 'unsubscribe' ? !refused : refused && state?.is === 'asked' && state.id === id) drop(sender, command.room);
-    } else if (command.is === 'scatter') this.#scatter.refused(sender, command, id);
+    if (command.is === 'scatter') this.#scatter.refused(sender, command, id);
+    else if (command.is === 'subscribe' && fieldsOf(arena.subarray(from, from + length), sender.format).op === 'error') refused(sender, command.room, id);
     return true;
   }
 
@@ -94,10 +91,11 @@ export class Routing {
     sender.opened[shard] = false;
     for (const { room, state } of rooms) {
       // The answer was given, the entries were not: the client asks again at its own position.
-      if (state.is === 'asked' && !sender.commands.has(state.id)) sender.answer({ op: 'unsubscribed', room, reason: 'restarted' });
+      const command = state.is === 'asked' ? sender.commands.get(state.id) : undefined;
+      if (command === undefined || !concerns(command, shard)) sender.answer({ op: 'unsubscribed', room, reason: 'restarted' });
     }
     for (const [id, command] of sender.commands) {
-      if (command.is === 'here' || (command.is === 'scatter' ? !command.waiting.has(shard) : command.shard !== shard)) continue;
+      if (!concerns(command, shard)) continue;
       sender.commands.delete(id);
       if (command.is === 'scatter' && sender instanceof Connection) this.#scatter.refused(sender, command, id);
       sender.answer(refusalOf(id, command.op, command.is === 'plain' && !command.repeatable ? 'unknown' : 'restarted'));
@@ -109,8 +107,8 @@ export class Routing {
     const { id, room } = header;
     if (op === 'subscribe' && sender instanceof Connection && room !== undefined) {
       this.#roomFor(sender, room);
-      asked(sender, room, shard, id ?? 0, false);
-    }
+      asked(sender, room, shard, id ?? 0);
+    } else if (op === 'unsubscribe' && sender instanceof Connection && room !== undefined && room !== allRoom) left(sender, room);
     if (id !== undefined) sender.commands.set(id, this.#record(op, shard, header, header.mid || (op !== 'publish' && op !== 'direct')));
     this.#shards.frame(sender, shard, bytes);
   }
@@ -129,7 +127,7 @@ export class Routing {
   }
 
   #record(op: Op, shard: number, header: Header, repeatable: boolean): OpenCommand {
-    if ((op === 'subscribe' || op === 'unsubscribe') && header.room !== undefined) return { is: 'follow', op, shard, room: header.room };
+    if (op === 'subscribe' && header.room !== undefined) return { is: 'subscribe', op, shard, room: header.room };
     let records = this.#plain.get(op);
     if (records === undefined) {
       records = this.#shards.all.flatMap(({ index }) => [
@@ -147,9 +145,15 @@ export class Routing {
   }
 }
 
-/** Rooms of the shard that were asked for by commands without id and are not attached yet. */
-function askedWithout(connection: Connection, shard: number): string[] {
-  const rooms: string[] = [];
-  for (const { room, shard: of, state } of connection.rooms.values()) if (of === shard && state.is === 'asked' && state.id === 0) rooms.push(room);
-  return rooms;
+/** Whether the shard still has to answer it. */
+function concerns(command: OpenCommand, shard: number): boolean {
+  switch (command.is) {
+    case 'plain':
+    case 'subscribe':
+      return command.shard === shard;
+    case 'scatter':
+      return command.waiting.has(shard);
+    case 'here':
+      return false;
+  }
 }

@@ -11,7 +11,7 @@ import { placeOf } from '../thread/placement.ts';
 import { Connection, type OpenCommand, type Sender } from './connection.ts';
 import { refusal } from './refusal.ts';
 import type { Shards } from './shards.ts';
-import { asked, drop } from './subscriptions.ts';
+import { asked, refused } from './subscriptions.ts';
 
 type ScatterCommand = Command<'who' | 'watch' | 'unwatch' | 'resume'>;
 type OpenScatter = OpenCommand & { is: 'scatter' };
@@ -68,7 +68,10 @@ export class Scatter {
     }
     for (const [field, list] of Object.entries(part)) command.lists[field] = command.lists[field]?.concat(list) ?? list;
     // Rooms that may not be followed are not among those the shard took on.
-    if (command.op === 'resume' && sender instanceof Connection) forgetAsked(sender, command.names.get(shard) ?? [], id, new Set(part.rooms));
+    if (command.op === 'resume' && sender instanceof Connection) {
+      const followed = new Set(part.rooms);
+      for (const room of command.names.get(shard) ?? []) if (!followed.has(room)) refused(sender, room, id);
+    }
     if (command.waiting.size > 0) return;
     sender.commands.delete(id);
     sender.answer({ op: 'ok', id, ...(command.op === 'resume' ? { rooms: command.lists.rooms?.length ?? 0 } : command.lists) });
@@ -77,8 +80,10 @@ export class Scatter {
   /** The command has failed: nothing of it is expected any more. */
   refused(connection: Connection, command: OpenScatter, id: number): void {
     for (const names of command.names.values()) {
-      if (command.op === 'resume') forgetAsked(connection, names, id, new Set());
-      else if (command.op === 'watch') for (const name of names) connection.watches.delete(name);
+      for (const name of names) {
+        if (command.op === 'resume') refused(connection, name, id);
+        else if (command.op === 'watch') connection.watches.delete(name);
+      }
     }
   }
 
@@ -101,15 +106,8 @@ function partOf(command: ScatterCommand, names: string[]): Record<string, unknow
 
 function note(connection: Connection, op: ScatterCommand['op'], names: string[], shard: number, id: number): void {
   for (const name of names) {
-    if (op === 'resume') asked(connection, name, shard, id, false);
+    if (op === 'resume') asked(connection, name, shard, id);
     else if (op === 'watch') connection.watches.add(name);
     else if (op === 'unwatch') connection.watches.delete(name);
-  }
-}
-
-function forgetAsked(connection: Connection, rooms: string[], id: number, except: ReadonlySet<unknown>): void {
-  for (const room of rooms) {
-    const state = connection.rooms.get(room)?.state;
-    if (state?.is === 'asked' && state.id === id && !except.has(room)) drop(connection, room);
   }
 }

@@ -10,13 +10,29 @@ export function formatIndex(format: Format): 0 | 1 {
 }
 
 /** The client has asked to follow; counts against its limit at once. */
-export function asked(connection: Connection, room: string, shard: number, id: number, presence: boolean): void {
-  if (!connection.rooms.has(room)) connection.rooms.set(room, { room, shard, presence, state: { is: 'asked', id } });
+export function asked(connection: Connection, room: string, shard: number, id: number): void {
+  const subscription = connection.rooms.get(room);
+  if (subscription?.state.is === 'live') subscription.anew = id;
+  else connection.rooms.set(room, { room, shard, presence: false, anew: null, state: { is: 'asked', id } });
+}
+
+/** What was asked by this command is refused; a subscription from before it stays. */
+export function refused(connection: Connection, room: string, id: number): void {
+  const subscription = connection.rooms.get(room);
+  if (subscription?.state.is === 'asked' && subscription.state.id === id) connection.rooms.delete(room);
+  else if (subscription?.anew === id) subscription.anew = null;
+}
+
+/** The client wants no more of it. What is live ends when the shard says so, in the order of what it sends. */
+export function left(connection: Connection, room: string): void {
+  const subscription = connection.rooms.get(room);
+  if (subscription?.state.is === 'live') subscription.anew = null;
+  else connection.rooms.delete(room);
 }
 
 /** Followed without a command, from a position that the gateway knows. */
 export function following(connection: Connection, room: string, shard: number, lastSeq: number): void {
-  connection.rooms.set(room, { room, shard, presence: false, state: { is: 'behind', lastSeq } });
+  connection.rooms.set(room, { room, shard, presence: false, anew: null, state: { is: 'behind', lastSeq } });
 }
 
 export function attach(connection: Connection, slot: Slot, fromSeq: number, presence: boolean): void {
@@ -25,22 +41,27 @@ export function attach(connection: Connection, slot: Slot, fromSeq: number, pres
   const list = slot.lists[formatIndex(connection.format)];
   const state = { is: 'live', slot, index: list.length } as const;
   if (subscription === undefined) {
-    subscription = { room: slot.room, shard: slot.shard, presence, state };
+    subscription = { room: slot.room, shard: slot.shard, presence, anew: null, state };
     connection.rooms.set(slot.room, subscription);
   } else {
     subscription.presence = presence;
+    subscription.anew = null;
     subscription.state = state;
   }
   list.push(connection);
   if (fromSeq - 1 > slot.lastSeq) slot.lastSeq = fromSeq - 1;
 }
 
-/** The subscription has ended, live or not. */
-export function drop(connection: Connection, room: string): void {
+/** The shard has ended the subscription, live or not. */
+export function detach(connection: Connection, room: string): void {
   const subscription = connection.rooms.get(room);
   if (subscription === undefined) return;
   if (subscription.state.is === 'live') unlist(connection, subscription.state.slot, subscription.state.index);
-  connection.rooms.delete(room);
+  if (subscription.anew === null) connection.rooms.delete(room);
+  else {
+    subscription.state = { is: 'asked', id: subscription.anew };
+    subscription.anew = null;
+  }
 }
 
 /** Takes a connection whose outbox is full out of the slot; false: it was not in it. */
@@ -65,6 +86,7 @@ export function loseShard(connection: Connection, shard: number): Subscription[]
   const lost: Subscription[] = [];
   for (const subscription of connection.rooms.values()) {
     if (subscription.shard !== shard) continue;
+    subscription.anew = null;
     if (subscription.state.is === 'live') subscription.state = { is: 'behind', lastSeq: subscription.state.slot.lastSeq };
     else if (subscription.state.is === 'asked') lost.push(subscription);
   }

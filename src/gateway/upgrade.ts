@@ -19,7 +19,7 @@ import type { Pool } from './pool.ts';
 
 const paths: ReadonlySet<string> = new Set(['/', '/ws']);
 /** Where a token would end up in the logs of every proxy on the way. */
-const tokenParameters = ['token', 'access_token', 'jwt'];
+const tokenParameters: readonly string[] = ['token', 'access_token', 'jwt'];
 /** Frames of a few bytes each must not hold memory by their number (FAULTS A.6). */
 const fragmentsMax = 64;
 const bufferedChunksMax = 1_024;
