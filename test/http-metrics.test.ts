@@ -53,10 +53,13 @@ describe('metrics', () => {
   });
 
   it('a number nobody described still appears', async () => {
-    const { samples } = await render({ persistence: { walBytes: 1, constructor: 2, slowestMs: 1_500 } });
+    const { samples, types } = await render({ persistence: { walBytes: 1, constructor: 2, slowestMs: 1_500, readMsMax: 250, readMsTotal: 3_000 } });
     expect(samples.get('hubbub_persistence_wal_bytes')).toBe(1);
     expect(samples.get('hubbub_persistence_constructor')).toBe(2);
     expect(samples.get('hubbub_persistence_slowest_seconds')).toBe(1.5);
+    expect(samples.get('hubbub_persistence_read_seconds_max')).toBe(0.25);
+    expect(samples.get('hubbub_persistence_read_seconds_total')).toBe(3);
+    expect(types.get('hubbub_persistence_read_seconds_total')).toBe('counter');
   });
 
   it('counters do not add up over scrapes', async () => {

@@ -49,11 +49,19 @@ const rows: Readonly<Record<string, Row>> = {
   commits: counter('Transactions committed'),
   entries: counter('Entries stored'),
   operations: counter('Operations committed'),
-  failures: counter('Commits that failed as a whole'),
-  queued: counter('Items put into inboxes'),
-  acked: counter('Items taken out of inboxes by acknowledgement'),
-  dropped: counter('Items dropped from full inboxes'),
-  expired: counter('Items that expired in inboxes'),
+  refused: counter('Operations the disk refused'),
+  lockWaits: counter('Times the lock of another process was waited for'),
+  queuedBatches: gauge('Batches of shards waiting for a commit'),
+  queuedOperations: gauge('Operations in them'),
+  commitMs: gauge('Time of a commit'),
+  batchOperations: gauge('Operations in a commit'),
+  inboxQueued: counter('Items put into inboxes'),
+  inboxAcks: counter('Acknowledgements of inbox items, each for all before it'),
+  inboxLost: counter('Items that were dropped from inboxes or expired'),
+  reads: counter('Reads done'),
+  failed: counter('Reads that failed'),
+  open: gauge('Reads under way'),
+  shards: gauge('Shards linked'),
   heapBytes: gauge('JavaScript heap in use by the thread'),
   restarts: counter('Times the thread was replaced'),
 };
@@ -99,8 +107,8 @@ export class Metrics {
 }
 
 function addStat(registry: Registry, part: string, index: string | undefined, name: string, value: StatValue): void {
-  const row: Row = Object.hasOwn(rows, name) ? (rows[name] as Row) : { help: `${name} of ${part}` };
-  const metricName = metricOf(part, name) + (row.counter ? '_total' : '');
+  const row: Row = rowOf(part, name);
+  const metricName = metricOf(part, name) + (row.counter && !name.endsWith('Total') ? '_total' : '');
   const own = row.label ?? 'kind';
   const thread: Record<string, string> = index ? { thread: index } : {};
   const values: [Record<string, string>, number | null | undefined][] =
@@ -127,8 +135,14 @@ function addHistogram(registry: Registry, part: string, index: string | undefine
   const earlier = registry.getSingleMetric(name) as unknown as { own?: typeof values } | undefined;
   const own = [...(earlier?.own ?? []), ...values];
   if (earlier !== undefined) registry.removeSingleMetric(name);
-  const metric = { name, own, get: async () => ({ name, help: `Distribution of ${stat} of ${part}`, type: 'histogram', values: own, aggregator: 'sum' }) };
+  const metric = { name, own, get: async () => ({ name, help: rowOf(part, stat).help, type: 'histogram', values: own, aggregator: 'sum' }) };
   registry.registerMetric(metric as unknown as Metric);
+}
+
+/** What nobody described counts up if its name says so, and is a gauge otherwise. */
+function rowOf(part: string, name: string): Row {
+  if (Object.hasOwn(rows, name)) return rows[name] as Row;
+  return name.endsWith('Total') ? counter(`${name} of ${part}`) : gauge(`${name} of ${part}`);
 }
 
 /**
@@ -137,9 +151,9 @@ function addHistogram(registry: Registry, part: string, index: string | undefine
  */
 function metricOf(part: string, name: string): string {
   const words = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replace(/[^a-z0-9_]/g, '_');
-  return `hubbub_${part === 'gateway' ? '' : `${part.toLowerCase()}_`}${words.replace(/_ms$/, '_seconds')}`;
+  return `hubbub_${part === 'gateway' ? '' : `${part.toLowerCase()}_`}${words.replace(/_ms(?=_|$)/, '_seconds')}`;
 }
 
 function inBaseUnit(name: string, value: number): number {
-  return name.endsWith('Ms') ? value / 1_000 : value;
+  return /Ms(?![a-z])/.test(name) ? value / 1_000 : value;
 }

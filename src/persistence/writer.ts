@@ -6,6 +6,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { Clock } from '../thread/clock.ts';
+import { Histogram } from '../thread/histogram.ts';
 import type { Batch, FromPersistence, InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ToPersistence } from '../thread/messages.ts';
 import { placeOf } from '../thread/placement.ts';
 import type { CommitResult, Store } from './store.ts';
@@ -14,6 +15,8 @@ import type { CommitResult, Store } from './store.ts';
 const operationsMax = 4_096;
 /** Commits after which upkeep that is due gets a turn, however much waits. */
 const commitsPerUpkeep = 8;
+const commitMsBounds = [0.5, 1, 2, 5, 10, 20, 50, 100, 250, 1_000] as const;
+const batchBounds = [1, 4, 16, 64, 256, 1_024, operationsMax] as const;
 
 /** A shard's link. `opened`: its introduction was answered. */
 type Peer = { readonly shard: number; readonly incarnation: number; readonly port: MessagePort; opened: boolean };
@@ -31,7 +34,22 @@ export type WriterDeps = {
 export class Writer {
   readonly #deps: WriterDeps;
   readonly #peers = new Map<number, Peer>();
-  readonly #counts = { commits: 0, operations: 0, entries: 0, refused: 0, commitMsTotal: 0, commitMsMax: 0, commitMsLast: 0, batchLast: 0, batchMax: 0 };
+  readonly #counts = {
+    commits: 0,
+    operations: 0,
+    entries: 0,
+    refused: 0,
+    inboxQueued: 0,
+    inboxAcks: 0,
+    inboxLost: 0,
+    commitMsTotal: 0,
+    commitMsMax: 0,
+    commitMsLast: 0,
+    batchLast: 0,
+    batchMax: 0,
+  };
+  readonly #commitMs = new Histogram('commitMs', commitMsBounds);
+  readonly #batchOperations = new Histogram('batchOperations', batchBounds);
   readonly #timer: NodeJS.Timeout;
   #waiting: Waiting[] = [];
   #running = false;
@@ -73,6 +91,8 @@ export class Writer {
       queuedBatches: this.#waiting.length,
       queuedOperations: this.#waiting.reduce((sum, { batch }) => sum + batch.operations.length, 0),
       shards: this.#peers.size,
+      ...this.#commitMs.stats(),
+      ...this.#batchOperations.stats(),
     };
   }
 
@@ -166,7 +186,7 @@ export class Writer {
     const operations = taken.length === 1 && taken[0] !== undefined ? taken[0].batch.operations : taken.flatMap(({ batch }) => batch.operations);
     const began = clock.tick();
     const { ts, outcomes, notices } = await this.#inParts(operations, clock.now());
-    this.#count(outcomes, clock.tick() - began);
+    this.#count(operations, outcomes, clock.tick() - began);
     let at = 0;
     for (const { peer, batch } of taken) {
       const end = at + batch.operations.length;
@@ -193,19 +213,24 @@ export class Writer {
 
   #tell(notices: readonly (InboxItem | InboxLoss)[]): void {
     for (const notice of notices) {
+      if (notice.t === 'inbox') this.#counts.inboxQueued++;
+      else this.#counts.inboxLost += notice.to - notice.from + 1;
       const peer = this.#peers.get(placeOf(notice.user, this.#deps.shards));
       if (peer?.opened === true) post(peer, notice);
     }
   }
 
-  #count(outcomes: readonly Outcome[], ms: number): void {
+  #count(operations: readonly (MessageAppend | Operation)[], outcomes: readonly Outcome[], ms: number): void {
     const counts = this.#counts;
+    this.#commitMs.observe(ms);
+    this.#batchOperations.observe(outcomes.length);
     counts.commits++;
     counts.operations += outcomes.length;
     for (const outcome of outcomes) {
       if (typeof outcome === 'number' || outcome.code === 'ok') counts.entries++;
       else if (outcome.code === 'storage') counts.refused++;
     }
+    for (const operation of operations) if ('type' in operation && operation.type === 'ack') counts.inboxAcks++;
     counts.commitMsLast = ms;
     counts.commitMsTotal += ms;
     counts.commitMsMax = Math.max(counts.commitMsMax, ms);
