@@ -244,6 +244,18 @@ test('a frame that cannot be read ends the connection with an error event', asyn
   expect(errors).toMatchObject([{ code: 'bad-frame' }]);
 });
 
+test('nothing that comes before the welcome is taken for a push', async () => {
+  const { hub, last } = scene();
+  const seen: unknown[] = [];
+  hub.on('presence', (presence) => seen.push(presence));
+  await settle();
+  const push = { op: 'presence', user: 'bob', status: 'online', lastSeen: null };
+  last().accept().say(push);
+  expect(seen).toEqual([]);
+  last().welcome().say(push);
+  expect(seen).toHaveLength(1);
+});
+
 test('pushes of a newer hub are passed over, errors without an id are error events', async () => {
   const { hub, open, errors } = scene();
   const socket = await open();

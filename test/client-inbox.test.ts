@@ -89,6 +89,19 @@ test('an ack that was lost is sent again when the items come again, and never ab
   expect(next.take('ack').through).toBe(2);
 });
 
+test('an ack that the hub refuses for now is repeated', async () => {
+  const { hub, open, clock } = scene();
+  const socket = await open();
+  hub.on('inbox', () => undefined);
+  socket.say(item(1));
+  socket.refuse(socket.take('ack'), 'busy', { retry: true });
+  expect(socket.takeAll('ack')).toEqual([]);
+  await clock.advance(1_000);
+  socket.refuse(socket.take('ack'), 'rate-limited', { retry: true, retryAfterMs: 5 });
+  await clock.advance(5);
+  expect(socket.take('ack').through).toBe(1);
+});
+
 test('an item that is being handled while the connection changes is not handled twice', async () => {
   const { hub, open, reopen } = scene();
   const socket = await open();
@@ -203,6 +216,19 @@ test('what a room was to hand on and did not comes by the inbox', async () => {
   expect(direct).toEqual([1]);
   room.unsubscribe();
   expect(direct).toEqual([1, 2]);
+});
+
+test('items that the hub repeats on the same connection are handled once and hold no ack back', async () => {
+  const { hub, open } = scene();
+  const socket = await open();
+  const seen: number[] = [];
+  hub.on('inbox', ({ n }) => seen.push(n));
+  socket.say(item(1), item(2));
+  socket.ok(socket.take('ack'), {});
+  socket.ok(socket.take('ack'), {});
+  socket.say(item(1), item(2), item(3));
+  expect(seen).toEqual([1, 2, 3]);
+  expect(socket.take('ack').through).toBe(3);
 });
 
 test('what the inbox lost is told', async () => {

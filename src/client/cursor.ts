@@ -2,19 +2,26 @@
  * A cumulative mark: how far everything was handled, and one command at a time that says so. However many items are
  * handled while an answer is on its way, the next command covers them all. Used for inbox acks and received marks.
  */
+import type { Cancel, ClientClock } from './clock.ts';
+import type { HubError } from './errors.ts';
 
-/** Sends the mark and reports whether the hub took it; false where nothing can be sent now. */
-export type SendMark = (through: number, done: (taken: boolean) => void) => boolean;
+/** Sends the mark and reports what the hub said (null: ok); false where nothing can be sent now. */
+export type SendMark = (through: number, done: (error: HubError | null) => void) => boolean;
+
+const retryMs = 1_000;
 
 export class Cursor {
+  readonly #clock: ClientClock;
   readonly #send: SendMark;
   #open: number[] = [];
   #done = new Set<number>();
   #through = 0;
   #sent = 0;
   #busy = false;
+  #stopTimer: Cancel | undefined;
 
-  constructor(send: SendMark) {
+  constructor(clock: ClientClock, send: SendMark) {
+    this.#clock = clock;
     this.#send = send;
   }
 
@@ -49,13 +56,22 @@ export class Cursor {
     const through = this.#through;
     // Before the call, since the answer may be there when it returns.
     this.#busy = true;
-    const sent = this.#send(through, (taken) => {
+    const sent = this.#send(through, (error) => {
       this.#busy = false;
-      if (!taken) return; // said again with the next item or the next connection
-      this.#sent = Math.max(this.#sent, through);
-      this.flush();
+      if (error === null) {
+        this.#sent = Math.max(this.#sent, through);
+        this.flush();
+      } else if (error.retry && error.code !== 'disconnected') {
+        this.stop();
+        this.#stopTimer = this.#clock.after(error.retryAfterMs ?? retryMs, () => this.flush());
+      } // else it is said again with the next item or the next connection
     });
     if (!sent) this.#busy = false;
+  }
+
+  /** The connection is gone. */
+  stop(): void {
+    this.#stopTimer?.();
   }
 
   /** Starts over: what was announced is forgotten, the mark stands at `through`. */

@@ -4,6 +4,7 @@
  * connection. An item of a followed room is handed on by that room alone. Items wait here until somebody listens.
  */
 import type { Push } from '../protocol/pushes.ts';
+import type { ClientClock } from './clock.ts';
 import { Cursor } from './cursor.ts';
 import type { Session } from './session.ts';
 import { type Entry, withBytes } from './wire.ts';
@@ -35,12 +36,12 @@ export class Inbox {
   #received = 0;
   #overflowed = false;
 
-  constructor(owner: InboxOwner) {
+  constructor(clock: ClientClock, owner: InboxOwner) {
     this.#owner = owner;
-    this.#acks = new Cursor((through, done) => {
+    this.#acks = new Cursor(clock, (through, done) => {
       this.#session?.request('ack', { through }, (answer) => {
         if (answer.ok) for (const n of this.#handled) if (n <= through) this.#handled.delete(n);
-        done(answer.ok);
+        done(answer.ok ? null : answer.error);
       });
       return this.#session !== null;
     });
@@ -58,6 +59,7 @@ export class Inbox {
 
   lost(): void {
     this.#session = null;
+    this.#acks.stop();
   }
 
   /** Says once more how far it got, for a connection that is about to be closed. */

@@ -59,7 +59,7 @@ export class Rooms {
       hole: (stream) => this.#session?.drop(new HubError('hole', `an entry of ${stream.name} after ${stream.position?.seq} is missing`)),
       moved: (stream) => stream.position !== null && owner.positions.set(stream.name, stream.position),
       received: (stream, through, done) => {
-        this.#session?.request('mark', { room: stream.name, received: through }, (answer) => done(answer.ok));
+        this.#session?.request('mark', { room: stream.name, received: through }, (answer) => done(answer.ok ? null : answer.error));
         return this.#session !== null;
       },
     };

@@ -10,6 +10,7 @@ import type { Position } from '../protocol/inputs.ts';
 import type { Audience, Gap, Push, Replies } from '../protocol/pushes.ts';
 import type { Cancel, ClientClock } from './clock.ts';
 import { Cursor } from './cursor.ts';
+import type { HubError } from './errors.ts';
 import { Emitter } from './events.ts';
 import type { Entry, Ephemeral } from './wire.ts';
 
@@ -36,7 +37,7 @@ export type StreamOwner = {
   settled(stream: Stream): void;
   gap(gap: Gap): void;
   /** Sends the received mark. */
-  received(stream: Stream, through: number, done: (taken: boolean) => void): boolean;
+  received(stream: Stream, through: number, done: (error: HubError | null) => void): boolean;
 };
 
 export class Stream {
@@ -67,7 +68,7 @@ export class Stream {
     this.events = new Emitter((cause) => owner.failed(cause));
     this.#owner = owner;
     this.#start = options.start;
-    this.#handled = new Cursor((through, done) => this.receipts && owner.received(this, through, done));
+    this.#handled = new Cursor(owner.clock, (through, done) => this.receipts && owner.received(this, through, done));
     if (options.start !== null && options.start !== 'mark') this.#reset(options.start);
   }
 
@@ -116,9 +117,7 @@ export class Stream {
 
   detach(): void {
     if (this.state === 'live') this.state = 'waiting';
-    // What is held was not applied, so the position does not cover it: it comes again.
-    if (this.#held !== null) this.#fresh = true;
-    this.#release();
+    this.#release(); // what was held was not applied, so the position does not cover it: it comes again
   }
 
   end(reason: string): void {
@@ -217,6 +216,7 @@ export class Stream {
   }
 
   #release(): void {
+    this.#handled.stop();
     this.#held = null;
     this.#stopHold?.();
   }
