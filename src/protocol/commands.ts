@@ -4,15 +4,17 @@
  */
 import { z } from 'zod';
 import { deviceBytesMax, listMax, pageMax } from './limits.ts';
-import { isRoomName, isUserName } from './names.ts';
+import { isRoomName, isUserName, nameUnitsMax } from './names.ts';
 
 const id = z.int().min(1).optional();
-const room = z.string().normalize('NFC').refine(isRoomName, 'not a room name');
-const user = z.string().normalize('NFC').refine(isUserName, 'not a user name');
+// `abort`: composing a frame full of combining marks takes seconds, so length is checked before the normal form is made.
+const name = z.string().max(nameUnitsMax, { abort: true }).normalize('NFC');
+const room = name.refine(isRoomName, 'not a room name');
+const user = name.refine(isUserName, 'not a user name');
 const mid = z.string().regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/, 'not a lower-case UUID');
 const seq = z.int().min(0);
 const epoch = z.string().min(1).max(64);
-const device = z.string().normalize('NFC').min(1).max(deviceBytesMax).refine(isUserName, 'not a device label');
+const device = name.min(1).max(deviceBytesMax).refine(isUserName, 'not a device label');
 const users = z.array(user).min(1).max(listMax);
 const limit = z.int().min(1).max(pageMax).optional();
 // Room for the longest name, a DM of two users of 128 bytes in percent-encoding, in base64url.

@@ -4,12 +4,22 @@
  */
 
 export const nameBytesMax = 128;
+/**
+ * Longest name, in UTF-16 units, before it is normalised (a DM room's percent-encodes two users). Composing takes quadratic
+ * time: a frame full of combining marks would stop the thread for seconds, so length is checked first.
+ */
+export const nameUnitsMax = 1_024;
 export const allRoom = 'all:';
 const dmPrefix = 'dm:';
 
 const plainAscii = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
 // Controls, line separators, surrogates, private use, unassigned; format characters (bidi overrides, zero width) but not the emoji joiners.
 const unprintable = /[\p{Cc}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}]|(?![\u200c\u200d])\p{Cf}/u;
+
+/** A name in normal form C, as it is stored, compared and routed by. Only for names of at most `nameUnitsMax`. */
+export function normalName(name: string): string {
+  return plainAscii.test(name) ? name : name.normalize('NFC');
+}
 
 /** Whether `name` (already in NFC) may name a user. */
 export function isUserName(name: string): boolean {

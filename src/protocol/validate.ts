@@ -1,0 +1,76 @@
+/**
+ * From a decoded frame to a command: the one place where what a client says is checked against the schemas. Called once per
+ * command, by whoever carries it out. Server only (zod).
+ */
+import type { z } from 'zod';
+import { type Format, fromBase64 } from './codec.ts';
+import { CodedError } from './codes.ts';
+import { type Command, commands, isOp } from './commands.ts';
+import { utf8Bytes } from './utf8.ts';
+import { checkValue, pathText } from './values.ts';
+
+type Issue = z.core.$ZodIssue;
+type Path = readonly PropertyKey[];
+
+/** What a message says: as the store keeps it (JSON text, or bytes), and as a value to encode for others. */
+export type MessageContent = { stored: string | Uint8Array; value: unknown };
+
+/** Throws `unknown-op`, or `bad-request` naming the first bad field. Names come out in normal form C. */
+export function parseCommand(decoded: Record<string, unknown>): Command {
+  const { op } = decoded;
+  if (typeof op !== 'string') throw new CodedError('bad-request', op === undefined ? 'op is missing' : 'op must be a string', 'op');
+  if (!isOp(op)) throw new CodedError('unknown-op', undefined, 'op');
+  const result = commands[op].safeParse(decoded);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw issue === undefined ? new CodedError('bad-request') : refusal(issue, []);
+}
+
+/**
+ * The content of a message: exactly one of `body`, `bin` (msgpack only) and `body64` (json only). Throws `bad-request`,
+ * `bad-value`, or `too-large` for more than `bodyBytesMax` bytes of JSON text in UTF-8 or of binary.
+ */
+export function contentOf(command: { body?: unknown; bin?: Uint8Array; body64?: string }, format: Format, bodyBytesMax: number): MessageContent {
+  const { body, bin, body64 } = command;
+  const given = Number(body !== undefined) + Number(bin !== undefined) + Number(body64 !== undefined);
+  if (given !== 1) throw new CodedError('bad-request', given === 0 ? 'body is missing' : 'only one of body, bin and body64', 'body');
+  if (bin !== undefined) {
+    if (format === 'json') throw new CodedError('bad-request', 'JSON has no binary: use body64', 'bin');
+    if (bin.length > bodyBytesMax) throw tooLarge('bin', bodyBytesMax);
+    return { stored: bin, value: bin };
+  }
+  if (body64 !== undefined) {
+    if (format === 'msgpack') throw new CodedError('bad-request', 'MessagePack has binary: use bin', 'body64');
+    const bytes = fromBase64(body64);
+    if (bytes.length > bodyBytesMax) throw tooLarge('body64', bodyBytesMax);
+    return { stored: bytes, value: bytes };
+  }
+  checkValue(body);
+  const stored = JSON.stringify(body);
+  // A text of n units has n to 3n bytes; only what lies between needs counting.
+  const fits = stored.length * 3 <= bodyBytesMax || (stored.length <= bodyBytesMax && utf8Bytes(stored) <= bodyBytesMax);
+  if (!fits) throw tooLarge('body', bodyBytesMax);
+  return { stored, value: body };
+}
+
+function tooLarge(field: string, bytesMax: number): CodedError {
+  return new CodedError('too-large', `the body is larger than ${bytesMax} bytes`, field);
+}
+
+/** One issue of zod as the refusal that a client gets: the field by its path, and why. */
+function refusal(issue: Issue, outer: Path): CodedError {
+  const path = [...outer, ...issue.path];
+  if (issue.code === 'invalid_union') {
+    // The alternative that got furthest is the one that was meant.
+    const meant = issue.errors.map((issues) => issues[0]).reduce((best, next) => ((next?.path.length ?? 0) > (best?.path.length ?? 0) ? next : best));
+    if (meant !== undefined && meant.path.length > 0) return refusal(meant, path);
+  }
+  if (issue.code === 'invalid_key') return bad(path, issue.issues[0]?.message ?? issue.message);
+  if (issue.code === 'unrecognized_keys') return bad([...path, issue.keys[0] ?? ''], 'no such field');
+  return bad(path, issue.message);
+}
+
+function bad(path: Path, message: string): CodedError {
+  const [first = 'op', ...rest] = path.map((part) => (typeof part === 'number' ? part : String(part)));
+  return new CodedError('bad-request', message, pathText(String(first), rest));
+}
