@@ -210,7 +210,7 @@ function makeMessage(line: Line): HTMLElement {
 function updateMessage(item: HTMLElement, line: Line, own: boolean): void {
   const { kind, state, from, ts, seq, text, grouped } = line;
   item.className = `${kind}${own ? ' own' : ''}${grouped ? ' grouped' : ''}`;
-  Object.assign(item.dataset, { testid: kind, state, from: from ?? '', seq: seq === null ? '' : String(seq) });
+  Object.assign(item.dataset, { testid: kind === 'message' ? 'message' : 'event', state, from: from ?? '', seq: seq === null ? '' : String(seq) });
   const body = item.querySelector('.body');
   if (body !== null) setText(body, text);
   const time = item.querySelector('time');
