@@ -62,6 +62,8 @@ describe('routing', () => {
     client.send({ op: 'info', room: 'a', id: 50 });
     client.send({ op: 'info', room: 'a', id: 50 });
     expect(await client.next('error')).toMatchObject({ id: 50, code: 'bad-request', field: 'id' });
+    client.send({ op: 'ping', id: 50 });
+    expect(await client.next('error')).toMatchObject({ id: 50, of: 'ping', field: 'id' });
     client.send({ op: 'info', room: 'a', id: 51 });
     client.send({ op: 'info', room: 'a', id: 52 });
     expect(await client.next('error')).toMatchObject({ id: 52, code: 'limit' });
@@ -72,6 +74,7 @@ describe('routing', () => {
     await client.until(() => client.pushes.filter(({ op }) => (op as string) === 'ok').length === 2);
     expect(await client.refused('publish')).toBe('bad-request');
     expect(client.pushes.map((push) => [push.op, 'id' in push ? push.id : 0])).toEqual([
+      ['error', 50],
       ['error', 50],
       ['error', 52],
       ['ok', 50],

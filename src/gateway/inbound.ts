@@ -104,12 +104,12 @@ export class Inbound {
       connection.commandAt = time.now;
       if (connection.idle) this.#awake(connection);
     }
+    if (id !== undefined && connection.commands.has(id)) throw new CodedError('bad-request', 'a command of this id is not answered yet', 'id');
     switch (op) {
       case 'hello':
         session.hello(connection, bytes);
         break;
       case 'refresh':
-        if (id !== undefined && connection.commands.has(id)) throw new CodedError('bad-request', 'a command of this id is not answered yet', 'id');
         session.refresh(connection, bytes);
         break;
       case 'ping':

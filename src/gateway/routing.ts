@@ -32,13 +32,13 @@ export class Routing {
     this.#scatter = new Scatter(shards, limits);
   }
 
-  /** Throws what the command is refused with; it is on its way otherwise. */
+  /** Throws what the command is refused with; it is on its way otherwise. Its `id` must not be one that waits for its answer. */
   route(sender: Sender, bytes: Uint8Array, header: Header): void {
     const { op, id } = header;
     if (!isOp(op)) throw new CodedError('unknown-op', `no such op: ${op}`, 'op');
-    if (id !== undefined) {
-      if (sender.commands.has(id)) throw new CodedError('bad-request', 'a command of this id is not answered yet', 'id');
-      if (sender.commands.size >= this.#limits.openCommandsMax) throw new CodedError('limit', `more than ${this.#limits.openCommandsMax} unanswered commands`);
+    if (id !== undefined && sender.commands.size >= this.#limits.openCommandsMax) {
+      if (sender.service) throw this.#busy();
+      throw new CodedError('limit', `more than ${this.#limits.openCommandsMax} unanswered commands`);
     }
     if (header.as !== undefined && !sender.service) throw new CodedError('forbidden', 'only an API key may act for others', 'as');
     const count = this.#shards.all.length;

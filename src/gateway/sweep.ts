@@ -38,8 +38,8 @@ export class Sweep {
     const late = tick - this.#last > this.intervalMs * 2;
     time.now += late ? this.intervalMs : tick - this.#last;
     this.#last = tick;
-    backend.sweep();
     if (late) return;
+    backend.sweep();
     for (const connection of pool.connections.values()) this.#check(connection, tick);
   }
 
