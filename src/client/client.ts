@@ -75,6 +75,7 @@ export class Hub {
     this.#outbox = new Outbox(clock, format, options.outbox, backoff, nextId);
     this.#watches = new Watches({ command, changed: (presence) => this.#events.emit('presence', presence) });
     this.#inbox = new Inbox(clock, {
+      failed,
       listening: () => this.#events.has('inbox'),
       handle: (item) => this.#events.run('inbox', item),
       covers: (room, seq) => this.#rooms.covers(room, seq),

@@ -12,16 +12,20 @@ const retryMs = 1_000;
 
 export class Cursor {
   readonly #clock: ClientClock;
+  readonly #failed: (error: HubError) => void;
   readonly #send: SendMark;
   #open: number[] = [];
   #done = new Set<number>();
   #through = 0;
   #sent = 0;
   #busy = false;
+  /** For good, as far as this connection goes: a mark in a room one is no member of. */
+  #refused = false;
   #stopTimer: Cancel | undefined;
 
-  constructor(clock: ClientClock, send: SendMark) {
+  constructor(clock: ClientClock, failed: (error: HubError) => void, send: SendMark) {
     this.#clock = clock;
+    this.#failed = failed;
     this.#send = send;
   }
 
@@ -52,7 +56,7 @@ export class Cursor {
   }
 
   flush(): void {
-    if (this.#busy || !this.unsent) return;
+    if (this.#busy || this.#refused || !this.unsent) return;
     const through = this.#through;
     // Before the call, since the answer may be there when it returns.
     this.#busy = true;
@@ -61,16 +65,17 @@ export class Cursor {
       if (error === null) {
         this.#sent = Math.max(this.#sent, through);
         this.flush();
-      } else if (error.retry && error.code !== 'disconnected') {
-        this.stop();
-        this.#stopTimer = this.#clock.after(error.retryAfterMs ?? retryMs, () => this.flush());
-      } // else it is said again with the next item or the next connection
+      } else if (!error.retry) {
+        this.#refused = true;
+        this.#failed(error);
+      } else if (error.code !== 'disconnected') this.#stopTimer = this.#clock.after(error.retryAfterMs ?? retryMs, () => this.flush());
     });
     if (!sent) this.#busy = false;
   }
 
-  /** The connection is gone. */
+  /** The connection is gone; what was not said is said on the next one. */
   stop(): void {
+    this.#refused = false;
     this.#stopTimer?.();
   }
 

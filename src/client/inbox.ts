@@ -6,6 +6,7 @@
 import type { Push } from '../protocol/pushes.ts';
 import type { ClientClock } from './clock.ts';
 import { Cursor } from './cursor.ts';
+import type { HubError } from './errors.ts';
 import type { Session } from './session.ts';
 import { type Entry, withBytes } from './wire.ts';
 
@@ -13,6 +14,7 @@ import { type Entry, withBytes } from './wire.ts';
 export type InboxItem = Entry & { n: number };
 
 type InboxOwner = {
+  failed(error: HubError): void;
   listening(): boolean;
   handle(item: InboxItem): boolean | Promise<boolean>;
   covers(room: string, seq: number): 'done' | 'later' | 'never';
@@ -38,7 +40,7 @@ export class Inbox {
 
   constructor(clock: ClientClock, owner: InboxOwner) {
     this.#owner = owner;
-    this.#acks = new Cursor(clock, (through, done) => {
+    this.#acks = new Cursor(clock, owner.failed, (through, done) => {
       this.#session?.request('ack', { through }, (answer) => {
         if (answer.ok) for (const n of this.#handled) if (n <= through) this.#handled.delete(n);
         done(answer.ok ? null : answer.error);

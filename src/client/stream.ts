@@ -68,7 +68,7 @@ export class Stream {
     this.events = new Emitter((cause) => owner.failed(cause));
     this.#owner = owner;
     this.#start = options.start;
-    this.#handled = new Cursor(owner.clock, (through, done) => this.receipts && owner.received(this, through, done));
+    this.#handled = new Cursor(owner.clock, owner.failed, (through, done) => this.receipts && owner.received(this, through, done));
     if (options.start !== null && options.start !== 'mark') this.#reset(options.start);
   }
 

@@ -3,7 +3,7 @@
  * client sent and says what a hub would say, step by step.
  */
 import type { ClientClock } from '../../src/client/clock.ts';
-import { type ConnectOptions, connect, type Hub, type WebSocketLike } from '../../src/client/index.ts';
+import { type ConnectOptions, connect, type Gap, type Hub, type Room, type WebSocketLike } from '../../src/client/index.ts';
 import { decode, encode, type Format, subprotocols } from '../../src/protocol/codec.ts';
 import { wireLimitDefaults } from '../../src/protocol/limits.ts';
 
@@ -213,4 +213,28 @@ export function scene(options: Partial<ConnectOptions> = {}): Scene {
 
 export function entry(room: string, seq: number, more: object = {}): Frame {
   return { op: 'entry', room, seq, kind: 'message', mid: null, from: 'bob', ts: 1, body: `${room} ${seq}`, ...more };
+}
+
+export const at = (seq: number, epoch = 'e1') => ({ epoch, seq });
+
+/** Subscribes and attaches `name` at `seq`, with what the room says recorded. */
+export async function follow(
+  { hub, clock }: Scene,
+  socket: FakeSocket,
+  name: string,
+  reply: object = { position: at(0), recovered: true },
+  options: Parameters<Scene['hub']['subscribe']>[1] = {},
+): Promise<{ room: Room; seqs: number[]; gaps: Gap[]; ended: string[] }> {
+  const promise = hub.subscribe(name, options);
+  await settle();
+  socket.ok(socket.take('subscribe'), { room: name, ...reply });
+  const room = await promise;
+  const seqs: number[] = [];
+  const gaps: Gap[] = [];
+  const ended: string[] = [];
+  room.on('entry', (one) => seqs.push(one.seq));
+  room.on('gap', (gap) => gaps.push(gap));
+  room.on('unsubscribed', ({ reason }) => ended.push(reason));
+  await clock.advance(0);
+  return { room, seqs, gaps, ended };
 }
