@@ -43,7 +43,7 @@ export function busContract(name: string, members: () => Promise<[Bus, Bus]>): v
       expect((await got).map(({ topic }) => topic)).toEqual(['kept']);
     });
 
-    it('a payload is the receiver\'s own: what the publisher writes afterwards does not show', async () => {
+    it("a payload is the receiver's own: what the publisher writes afterwards does not show", async () => {
       const [a, b] = await pair();
       await b.subscribe('t');
       const got = collect(b, 1);

@@ -63,7 +63,16 @@ describe('Feed', () => {
 });
 
 describe('Tail', () => {
-  const record = (seq: number, bytes = 10): EntryRecord => ({ room: 'r', seq, kind: 'message', mid: null, from: 'a', ts: 0, thread: null, body: 'x'.repeat(bytes) });
+  const record = (seq: number, bytes = 10): EntryRecord => ({
+    room: 'r',
+    seq,
+    kind: 'message',
+    mid: null,
+    from: 'a',
+    ts: 0,
+    thread: null,
+    body: 'x'.repeat(bytes),
+  });
 
   it('keeps the newest entries within its bounds in items and bytes', () => {
     const tail = new Tail(100, 1_000_000);

@@ -119,6 +119,10 @@ describe('Arena', () => {
     expect(first.subarray(2, 100_002).equals(big)).toBe(true);
     arena.put(Buffer.from('zz'));
     expect(first.subarray(0, 2).toString()).toBe('ab');
-    expect(Buffer.from(arena.take() as ArrayBuffer).subarray(0, 2).toString()).toBe('zz');
+    expect(
+      Buffer.from(arena.take() as ArrayBuffer)
+        .subarray(0, 2)
+        .toString(),
+    ).toBe('zz');
   });
 });

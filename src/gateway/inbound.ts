@@ -3,10 +3,12 @@
  * gateway itself or sent on its way to a shard. A fault in it closes that connection and no other.
  */
 
+import { decode } from '../protocol/codec.ts';
 import { CodedError, type ErrorCode } from '../protocol/codes.ts';
 import type { Header } from '../protocol/header.ts';
 import { ScanError } from '../protocol/header.ts';
 import { scan } from '../protocol/scan.ts';
+import { parseCommand } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { Connection } from './connection.ts';
@@ -113,6 +115,7 @@ export class Inbound {
         session.refresh(connection, bytes);
         break;
       case 'ping':
+        parseCommand(decode(bytes, connection.format));
         if (id !== undefined) connection.answer({ op: 'ok', id, now: clock.now() });
         break;
       default:

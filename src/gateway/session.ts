@@ -120,6 +120,7 @@ export class Session {
   }
 
   refresh(connection: Connection, bytes: Buffer): void {
+    const { shards } = this.#deps;
     const command = parseCommand(decode(bytes, connection.format)) as Command<'refresh'>;
     if (connection.refreshing) throw new CodedError('busy', 'a refresh is under way');
     connection.refreshing = true;
@@ -132,6 +133,7 @@ export class Session {
     void this.#authenticate(connection, { token: command.token, user: undefined }, (identity) => {
       if (identity.user !== connection.user) throw new CodedError('auth-failed', 'the token is of another user', 'token');
       this.#expire(connection, identity);
+      shards.rescope(connection);
       done({ op: 'ok', id: command.id, expiresInMs: identity.expiresAtMs === null ? null : Math.max(0, identity.expiresAtMs - this.#deps.clock.now()) });
     }).catch((error: unknown) => done(refusal(command.id, 'refresh', this.#coded(error))));
   }

@@ -73,6 +73,12 @@ export class Shards {
     this.get(index).link?.frame(sender.number, bytes);
   }
 
+  /** The sender's scopes have changed. */
+  rescope(sender: Sender): void {
+    for (let index = 0; index < this.all.length; index++)
+      if (sender.opened[index]) this.tell(index, { t: 'scopes', connection: sender.number, scopes: [...sender.scopes] });
+  }
+
   close(sender: Sender, clean: boolean): void {
     for (let index = 0; index < this.all.length; index++) {
       if (!sender.opened[index]) continue;

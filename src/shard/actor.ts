@@ -13,7 +13,8 @@ export type Connection = {
   readonly device: string;
   readonly format: Format;
   readonly service: boolean;
-  readonly scopes: readonly string[];
+  /** As of the last token. */
+  scopes: readonly string[];
   /** False once the socket is gone: late results for it are dropped. */
   open: boolean;
 };

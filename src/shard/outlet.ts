@@ -171,6 +171,7 @@ export class Outlet implements RoomEffects {
   }
 
   detach(room: RoomState, to: Connection): void {
+    this.#deps.rooms.introduce(room.key, this);
     this.#link.record(toGateway.detach, room.key, to.id);
   }
 

@@ -30,11 +30,18 @@ export function subscribe(room: RoomState, connection: Connection, command: Comm
   locate(room, connection, command.position ?? null, effects, answer, (error) => effects.refuse(connection, command.id, 'subscribe', error));
 }
 
-/** One room of a `resume`; `done` once its `resumed` was sent. */
-export function resume(room: RoomState, connection: Connection, id: number | undefined, position: Position, effects: RoomEffects, done: () => void): void {
+/** One room of a `resume`; `done` once its `resumed` was sent, or `unsubscribed` where it may not be followed. */
+export function resume(
+  room: RoomState,
+  connection: Connection,
+  id: number | undefined,
+  position: Position,
+  effects: RoomEffects,
+  done: (following: boolean) => void,
+): void {
   const refused = (error: CodedError) => {
     effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
-    done();
+    done(false);
   };
   const refusal = mayFollow(room, connection);
   if (refusal !== null) return refused(refusal);
@@ -50,7 +57,7 @@ export function resume(room: RoomState, connection: Connection, id: number | und
         ...(gaps.length === 0 ? {} : { gaps }),
       });
     });
-    done();
+    done(true);
   };
   locate(room, connection, position, effects, answer, refused);
 }

@@ -33,7 +33,8 @@ export function drop(room: RoomState, connection: Connection, effects: RoomEffec
   if (subscriber === undefined) return;
   room.subscribers.delete(connection.id);
   room.formats[connection.format]--;
-  if (subscriber.state.is === 'live' && connection.open) effects.detach(room, connection);
+  // Also where it was behind: the gateway counts it among the rooms of the connection.
+  if (connection.open) effects.detach(room, connection);
   left(room, connection, effects);
 }
 

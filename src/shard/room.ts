@@ -62,10 +62,10 @@ export class RoomActor {
     );
   }
 
-  resume(connection: Connection, id: number | undefined, position: Position, effects: RoomEffects, done: () => void): void {
+  resume(connection: Connection, id: number | undefined, position: Position, effects: RoomEffects, done: (following: boolean) => void): void {
     const fail = (error: CodedError) => {
       effects.push(connection, { op: 'unsubscribed', room: this.state.name, reason: error.code });
-      done();
+      done(false);
     };
     this.#deliver({ join: false, run: () => resume(this.state, connection, id, position, effects, done), fail }, effects);
   }

@@ -45,13 +45,14 @@ export class Rooms {
   resume(connection: Connection, command: Command<'resume'>, effects: RoomEffects): void {
     const rooms = Object.entries(command.rooms);
     let left = rooms.length;
-    const part = () => effects.part(connection, command.id, { rooms: rooms.map(([room]) => room) });
-    if (left === 0) return part();
+    const followed: string[] = [];
+    if (left === 0) return effects.part(connection, command.id, { rooms: [] });
     for (const [name, seq] of rooms) {
       const room = this.#room(name);
       this.#note(connection, room);
-      room.resume(connection, command.id, { epoch: command.epoch, seq }, effects, () => {
-        if (--left === 0) part();
+      room.resume(connection, command.id, { epoch: command.epoch, seq }, effects, (following) => {
+        if (following) followed.push(name);
+        if (--left === 0) effects.part(connection, command.id, { rooms: followed });
       });
     }
   }

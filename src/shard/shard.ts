@@ -199,6 +199,9 @@ export class Shard {
         return users.hello(connection, message.again, connection.device !== '', outlet);
       case 'follow':
         return this.#rooms.follow(connection, message.room, message.position, message.presence, outlet);
+      case 'scopes':
+        connection.scopes = message.scopes;
+        return;
       case 'idle':
         return users.inactive(connection, message.idle, outlet);
       case 'watch':

@@ -29,6 +29,8 @@ export type ToShard =
   | { t: 'hello'; connection: ConnectionId; again: boolean }
   /** Follow `room` without a command: the broadcast room at hello, and every subscription after a shard's death. */
   | { t: 'follow'; connection: ConnectionId; room: string; position: Position | 'mark'; presence: boolean }
+  /** A refreshed token gave the connection other scopes: to every shard that has it open. */
+  | { t: 'scopes'; connection: ConnectionId; scopes: string[] }
   /** To the home shard: the connection has sent no command for `awayAfterMs` (and, where it was so, after a `hello` again), or has sent one after that. */
   | { t: 'idle'; connection: ConnectionId; idle: boolean }
   /** After a shard's death, to the shards of `users`: what the connection watched. Answered by `presence` pushes. */

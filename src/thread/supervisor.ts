@@ -154,7 +154,9 @@ export class Thread {
     this.#restarts.push(now);
     while (this.#restarts.length > 0 && now - (this.#restarts[0] as number) > restartWindowMs) this.#restarts.shift();
     if (this.#restarts.length > restartsMax) {
-      return this.#deps.gaveUp(new Error(`${this.spec.role} ${this.spec.index} died ${this.#restarts.length} times within a minute; last: ${error?.message ?? 'it returned'}`));
+      return this.#deps.gaveUp(
+        new Error(`${this.spec.role} ${this.spec.index} died ${this.#restarts.length} times within a minute; last: ${error?.message ?? 'it returned'}`),
+      );
     }
     this.#timer = setTimeout(() => this.#run(), restartDelayMs * 2 ** Math.min(5, this.#restarts.length - 1));
   }
