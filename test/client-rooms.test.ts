@@ -1,5 +1,6 @@
 /** Following rooms: applied in order and once, gaps stated, refusals and ends told. */
 import { expect, test } from 'vitest';
+import type { Gap } from '../src/client/index.ts';
 import { at, entry, follow, scene, settle } from './kit/fake-hub.ts';
 
 test('entries that come in one turn with the ok reach a listener added right after the await', async () => {
