@@ -49,8 +49,8 @@ export const table: { readonly [A in Action]: Row } = {
   leave: { public: anyone, private: members, dm: nobody, all: nobody, absent: nobody, open: nobody },
   setMember: { public: admins, private: admins, dm: nobody, all: nobody, absent: nobody, open: nobody },
   removeMember: { public: admins, private: admins, dm: nobody, all: nobody, absent: nobody, open: nobody },
-  info: { public: anyone, private: members, dm: members, all: anyone, absent: nobody, open: anyone },
-  members: { public: anyone, private: members, dm: members, all: nobody, absent: nobody, open: anyone },
+  info: { public: anyone, private: members, dm: members, all: anyone, absent: nobody, open: nobody },
+  members: { public: anyone, private: members, dm: members, all: nobody, absent: nobody, open: nobody },
 };
 
 /** Null when allowed; otherwise the refusal to answer with. */
