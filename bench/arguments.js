@@ -11,7 +11,8 @@ export const usage = `npm run bench -- [scenario ...] [flags]
   --entries N    entries of the long log of history and growth (1000000)
   --write        write RESULTS.md, RESULTS.json and results.svg; a run of everything does so anyway
   --profile      start hubs with CPU profiles and print where each thread's time goes
-  --no-build     take dist/ as it is`;
+  --no-build     take dist/ as it is
+  --hub DIR      run the hub of another checkout, as it was built there`;
 
 /**
  * @typedef {object} Options
@@ -24,6 +25,7 @@ export const usage = `npm run bench -- [scenario ...] [flags]
  * @property {boolean} write
  * @property {boolean} profile
  * @property {boolean} build
+ * @property {string | undefined} hub another checkout
  */
 
 /**
@@ -43,6 +45,7 @@ export function readArguments(argv) {
       write: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       'no-build': { type: 'boolean', default: false },
+      hub: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -63,7 +66,8 @@ export function readArguments(argv) {
     entries: numberOf('entries', values.entries, 20_000),
     write: values.write || (everything && peers.length === 0),
     profile: values.profile,
-    build: !values['no-build'],
+    build: !values['no-build'] && values.hub === undefined,
+    hub: values.hub,
   };
 }
 

@@ -37,11 +37,11 @@ export const contestants = [
   { ...memory, id: 'uws', label: 'uWebSockets.js topics', dialect: 'plain', start: () => node('peers/uws.js') },
   { ...memory, id: 'bun', label: 'Bun topics', dialect: 'plain', start: () => ({ command: bunBinary(), args: [join(here, 'peers/bun.js')] }) },
   { ...memory, id: 'fastify', label: 'bare fastify', dialect: 'plain', start: () => node('peers/fastify.js') },
-  hubbub('hubbub', 'Hubbub, ephemeral', true, false),
-  hubbub('hubbub-ok', 'Hubbub, ephemeral, with ok', true, true),
+  hubbub('hubbub-ephemeral', 'Hubbub, ephemeral', true, false),
+  hubbub('hubbub-ephemeral-ok', 'Hubbub, ephemeral, with ok', true, true),
   hubbub('hubbub-durable', 'Hubbub, durable', false, false),
   hubbub('hubbub-durable-ok', 'Hubbub, durable, with ok', false, true),
-  hubbub('hubbub-msgpack', 'Hubbub, ephemeral, msgpack', true, false, 'hubbubMsgpack'),
+  hubbub('hubbub-ephemeral-msgpack', 'Hubbub, ephemeral, msgpack', true, false, 'hubbubMsgpack'),
   hubbub('hubbub-durable-msgpack', 'Hubbub, durable, msgpack', false, false, 'hubbubMsgpack'),
 ];
 

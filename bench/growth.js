@@ -37,7 +37,7 @@ async function bySubscribers({ seconds }) {
   const rows = [];
   for (const members of [10, 100, 1_000, 10_000]) {
     const shape = { rooms: 1, members, publishers: 10, inFlight: 4 };
-    const ephemeral = await first({ drive: 'traffic', shape, seconds, contestant: contestant('hubbub') });
+    const ephemeral = await first({ drive: 'traffic', shape, seconds, contestant: contestant('hubbub-ephemeral') });
     const durable = await first({ drive: 'traffic', shape, seconds, contestant: contestant('hubbub-durable') });
     rows.push([figure(members), ...[ephemeral, durable].flatMap(({ deliveries, cpuPerDelivery }) => [figure(deliveries), figure(cpuPerDelivery)])]);
   }
@@ -79,7 +79,7 @@ async function byRooms({ seconds }) {
 /** @param {Options} options */
 async function byRest({ seconds }) {
   const shape = { connections: 200, rooms: 500 };
-  const { extra } = await first({ drive: 'subscriptions', shape, seconds, contestant: contestant('hubbub'), flags: noLimit });
+  const { extra } = await first({ drive: 'subscriptions', shape, seconds, contestant: contestant('hubbub-ephemeral'), flags: noLimit });
   return {
     title: 'What one more subscription takes',
     note: `${shape.connections} connections that follow ${shape.rooms} rooms each, against the same connections following none.`,
@@ -156,7 +156,7 @@ async function byShards({ seconds }) {
   const rows = [];
   for (const shards of [1, 2, 4]) {
     const flags = ['--shards', String(shards)];
-    for (const id of ['hubbub', 'hubbub-durable']) {
+    for (const id of ['hubbub-ephemeral', 'hubbub-durable']) {
       const { label } = contestant(id);
       const fan = await first({ drive: 'traffic', shape: crowd, seconds, contestant: contestant(id), flags });
       const rooms = await first({ drive: 'traffic', shape: small, seconds, contestant: contestant(id), flags });

@@ -127,7 +127,7 @@ function growthText({ origin, tables }) {
 function profileText(profiles) {
   return [
     '## Where the time goes',
-    'By the CPU profiles of every thread (`npm run bench -- <scenario> --profile`): the share of its life a thread was busy, and of that the functions themselves.',
+    'By the CPU profiles of every thread (`npm run bench -- <scenario> --profile`): the share of the window in which a thread was busy, and of that the functions themselves.',
     ...profiles.map(({ of, thread, busy, functions }) =>
       [
         `**${of}: ${thread}**, busy ${percent(busy)}`,

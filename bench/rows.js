@@ -55,12 +55,13 @@ export async function runScenario(scenario, options, report) {
   for (let round = 0; round < options.rounds; round++) {
     for (const one of scenario.contestants.filter(options.takesPart).map(contestant)) {
       const folder = options.profile && one.hub ? mkdtempSync(join(tmpdir(), 'hubbub-profile-')) : undefined;
-      for (const row of await rowsOf(scenario, one, options, folder)) {
+      const own = await rowsOf(scenario, one, options, folder);
+      for (const row of own) {
         found.set(row.id, [...(found.get(row.id) ?? []), row]);
         report(row);
       }
       if (folder === undefined) continue;
-      profiles.push(...readProfiles(folder, `${scenario.name}, ${one.label}`));
+      profiles.push(...own.flatMap((row) => readProfiles(folder, `${scenario.name}, ${row.label}`, row.window)));
       rmSync(folder, { recursive: true });
     }
   }
@@ -75,7 +76,7 @@ export async function runScenario(scenario, options, report) {
  * @param {string | undefined} profiles
  * @returns {Promise<Row[]>}
  */
-async function rowsOf({ name, drive, shape, flags }, contestant, { seconds, entries }, profiles) {
+async function rowsOf({ name, drive, shape, flags }, contestant, { seconds, entries, hub }, profiles) {
   const { id, label, durability } = contestant;
   const load = {
     ...shape,
@@ -84,7 +85,7 @@ async function rowsOf({ name, drive, shape, flags }, contestant, { seconds, entr
   };
   let parts;
   try {
-    parts = await runOnce({ drive, shape: load, seconds, contestant, flags, profiles });
+    parts = await runOnce({ drive, shape: load, seconds, contestant, flags, profiles, root: hub });
   } catch (error) {
     parts = [failed(error)];
   }
@@ -113,7 +114,12 @@ function failed(error) {
     peakBytes: null,
     clientIdle: null,
   };
-  return { ...nothing, seconds: 0, errors: [error instanceof Error ? error.message : String(error)] };
+  return { ...nothing, seconds: 0, window: [0, 0], errors: [oneLine(error instanceof Error ? error.message : String(error))] };
+}
+
+/** @param {string} text */
+function oneLine(text) {
+  return text.replace(/\s+/g, ' ').slice(0, 200);
 }
 
 /**

@@ -8,6 +8,8 @@ import { Histogram } from './histogram.js';
 
 export const micros = () => Math.trunc(performance.now() * 1_000);
 
+const monotonicMicros = () => Number(process.hrtime.bigint() / 1_000n);
+
 /**
  * @typedef {object} Measured rates are per second, latencies in ms, null: not known or not of this scenario
  * @property {number | null} publishes
@@ -20,6 +22,7 @@ export const micros = () => Math.trunc(performance.now() * 1_000);
  * @property {number | null} peakBytes
  * @property {number | null} clientIdle share of the window in which the client used no processor
  * @property {number} seconds
+ * @property {[number, number]} window begin and end, microseconds of the system's monotonic clock, which profiles use too
  *
  * One row of a scenario; `part` names it where there are several. `extra`: figures of this scenario only.
  * @typedef {Measured & { part?: string, errors: string[], extra?: Record<string, number> }} Part
@@ -32,6 +35,7 @@ export class Meter {
   latency = new Histogram();
   #pid;
   #began = 0;
+  #opened = 0;
   /** @type {number | null} */
   #cpu = null;
   #own = process.cpuUsage();
@@ -48,6 +52,7 @@ export class Meter {
     this.#cpu = cpuMicros(this.#pid);
     this.#own = process.cpuUsage();
     this.#began = micros();
+    this.#opened = monotonicMicros();
     this.running = true;
   }
 
@@ -61,6 +66,7 @@ export class Meter {
     const { latency } = this;
     return {
       seconds,
+      window: [this.#opened, monotonicMicros()],
       publishes: this.publishes / seconds,
       deliveries: this.deliveries / seconds,
       p50: latency.percentile(0.5),
