@@ -6,7 +6,7 @@ import { allRoom } from '../protocol/names.ts';
 import type { Api, RouteDeps } from './api.ts';
 import * as schemas from './schemas.ts';
 
-const tags = ['messages'];
+const tags: readonly string[] = ['messages'];
 
 export function messageRoutes(api: Api, { carry }: RouteDeps): void {
   const headers = schemas.idempotencyHeaders;

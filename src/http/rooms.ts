@@ -5,7 +5,7 @@ import type { Api, RouteDeps } from './api.ts';
 import { refuse } from './errors.ts';
 import * as schemas from './schemas.ts';
 
-const tags = ['rooms'];
+const tags: readonly string[] = ['rooms'];
 
 export function roomRoutes(api: Api, { hub, carry }: RouteDeps): void {
   api.get('/rooms', { schema: { tags, summary: 'Public rooms', querystring: schemas.roomsQuery, response: schemas.responses.rooms } }, (request, reply) =>

@@ -5,7 +5,7 @@ import { CodedError } from '../protocol/codes.ts';
 import type { Api, RouteDeps } from './api.ts';
 import * as schemas from './schemas.ts';
 
-const tags = ['users'];
+const tags: readonly string[] = ['users'];
 
 export function userRoutes(api: Api, { hub, carry }: RouteDeps): void {
   api.get(
