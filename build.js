@@ -19,7 +19,6 @@ if (process.argv[2] === undefined) rmSync(dist, { recursive: true, force: true }
 compile();
 await packClient();
 await packPage();
-copyFileSync(join(root, 'schema.sql'), join(dist, 'schema.sql'));
 
 function compile() {
   const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin', 'tsc');
