@@ -166,12 +166,12 @@ class Threads {
     await Promise.all(this.#shards.map((shard) => shard.start()));
   }
 
-  /** Shards first: what they have under way still reaches the store. */
+  /** Shards first: what they have under way still reaches the store. The writer last: the last to close the file leaves no WAL. */
   async stop(graceMs: number): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     await Promise.all(this.#shards.map((shard) => shard.stop(graceMs)));
-    await this.#persistence.stop(graceMs);
     await Promise.all(this.#readers.map((reader) => reader.stop(graceMs)));
+    await this.#persistence.stop(graceMs);
   }
 
   ready(): { ready: boolean; reasons: string[] } {
