@@ -1,3 +1,4 @@
+/** The authorization table: every cell, what strangers can tell apart, and who may change whose role. */
 import { describe, expect, it } from 'vitest';
 import { type Action, authorize, mayChangeRole, type Relation, type RoomKind, table } from '../src/shard/authorize.ts';
 

@@ -1,3 +1,4 @@
+/** The in-process bus, by the contract and by its bound. */
 import { expect, it } from 'vitest';
 import { LocalBus } from '../src/cluster/local.ts';
 import { busContract } from './bus-contract.ts';

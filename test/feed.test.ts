@@ -1,3 +1,4 @@
+/** Turns of the feed, and the tail of a room: both bounded, both in order. */
 import { describe, expect, it } from 'vitest';
 import type { Connection } from '../src/shard/actor.ts';
 import { Feed } from '../src/shard/feed.ts';

@@ -1,3 +1,4 @@
+/** The batched, credited link between threads, over real MessagePorts, and the arena its bytes travel in. */
 import { MessageChannel } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Arena } from '../src/thread/arena.ts';

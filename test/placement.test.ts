@@ -1,3 +1,4 @@
+/** Which shard owns a name: evenly, and stable when shards are added. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { placeOf } from '../src/thread/placement.ts';

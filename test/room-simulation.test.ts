@@ -1,3 +1,4 @@
+/** Seeded simulation of one room on two nodes over one store (`room-world.ts`); a failing seed is printed and replays exactly. */
 import { describe, expect, it } from 'vitest';
 import { seeded } from './kit/seeded.ts';
 import { type Client, PaperStore, publish, RoomNode } from './room-world.ts';

@@ -1,3 +1,4 @@
+/** The actor of a room, stepped: what each command does, what waits for what, and who gets which entries. */
 import { describe, expect, it } from 'vitest';
 import { type Client, PaperStore, publish, RoomNode } from './room-world.ts';
 

@@ -1,3 +1,4 @@
+/** Supervision with real threads (`fixtures/thread.mjs`) that throw, return, hang, fill their heap, or die again and again. */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../src/thread/clock.ts';
