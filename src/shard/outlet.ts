@@ -2,8 +2,6 @@
  * What actors cause, put on the links: replies and pushes as ready frames in the gateway link's arena, entries encoded once
  * per format and room, operations into the next batch. The one place of a shard that encodes.
  */
-import { v7 } from 'uuid';
-import { encode } from '../protocol/codec.ts';
 import type { CodedError } from '../protocol/codes.ts';
 import { errorCodes } from '../protocol/codes.ts';
 import {
@@ -20,6 +18,7 @@ import {
   textOpcode,
   writeFrameHeader,
 } from '../protocol/frames.ts';
+import { MsgpackWriter } from '../protocol/msgpack-writer.ts';
 import type { Push } from '../protocol/pushes.ts';
 import type { MessageContent } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
@@ -40,6 +39,7 @@ import {
 import type { Connection, Pushable, Settled } from './actor.ts';
 import type { Commits } from './commits.ts';
 import type { Feed } from './feed.ts';
+import { Mids } from './mids.ts';
 import type { Reads } from './reads.ts';
 import type { RoomEffects, RoomState } from './room-state.ts';
 import type { Rooms } from './rooms.ts';
@@ -49,10 +49,13 @@ export type OutletDeps = { link: Link<ToGateway, ToShard>; commits: Commits; rea
 export class Outlet implements RoomEffects {
   readonly #deps: OutletDeps;
   readonly #link: Link<ToGateway, ToShard>;
+  readonly #mids: Mids;
+  readonly #msgpack = new MsgpackWriter();
 
   constructor(deps: OutletDeps) {
     this.#deps = deps;
     this.#link = deps.link;
+    this.#mids = new Mids(deps.clock.random);
   }
 
   get epoch(): string {
@@ -65,7 +68,7 @@ export class Outlet implements RoomEffects {
     return this.#deps.clock.tick();
   }
   mid(): string {
-    return v7();
+    return this.#mids.next(this.#deps.clock.now());
   }
 
   reply(to: Connection, id: number | undefined, fields: object): void {
@@ -187,19 +190,19 @@ export class Outlet implements RoomEffects {
       if (!('stored' in push)) this.#map(push, to.format);
       else if (push.n === undefined) this.#entry(push.stored, to.format);
       else if (to.format === 'json') this.#text(inboxJson(push.stored, push.n));
-      else this.#binary(encode(inboxMap(push.stored, push.n, 'msgpack'), 'msgpack'));
+      else this.#binary(this.#msgpack.pack(inboxMap(push.stored, push.n, 'msgpack')));
     }
     this.#link.record(toGateway.page, to.id, start, this.#link.arena.offset - start, paced);
   }
 
   #entry(record: EntryRecord, format: Format): void {
     if (format === 'json') this.#text(entryJson(record));
-    else this.#binary(encode(entryMap(record, 'msgpack'), 'msgpack'));
+    else this.#binary(this.#msgpack.pack(entryMap(record, 'msgpack')));
   }
 
   #map(map: object, format: Format): void {
     if (format === 'json') this.#text(JSON.stringify(map));
-    else this.#binary(encode(map, 'msgpack'));
+    else this.#binary(this.#msgpack.pack(map));
   }
 
   /** One text frame. The header's size depends on the length in bytes, which only long or middling texts must be counted for. */

@@ -156,7 +156,8 @@ export class Shard {
     this.#commands++;
     let map: Record<string, unknown> = {};
     try {
-      map = decode(bytes, connection.format);
+      // The scan has checked the text; Node's own conversion is the fast one.
+      map = decode(connection.format === 'json' ? bytes.toString('utf8') : bytes, connection.format);
       this.#command(connection, parseCommand(map), outlet, users);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
