@@ -45,7 +45,7 @@ it('M7 M1 a full disk refuses with `storage`, shows nobody what it refused, and 
   await bob.settled();
   expect(new Set(bob.entries('full').map(({ mid }) => mid))).toEqual(stored);
   await readLogs(hub.url, ['full'], recorder);
-  await hub.restart('SIGKILL');
+  await hub.restart('SIGKILL', { fileBytesMax: undefined });
   await readLogs(hub.url, ['full'], recorder);
   expect(checkHistory(recorder.events)).toEqual([]);
 });

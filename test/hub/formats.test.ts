@@ -120,8 +120,6 @@ describe('what is no JSON value', () => {
     ['an integer beyond 2^53', 2n ** 60n],
     ['a date', new Date(0)],
     ['a map with a number as key', new Map([[1, 2]])],
-    ['a set', new Set([1])],
-    ['an error', new Error('x')],
   ])('V3 V4 is refused in msgpack: %s', async (_what, body) => {
     const client = await RawClient.connect(hub.url, { user: 'odd', format: 'msgpack' });
     client.sendRaw(new Packr({ useRecords: false, moreTypes: true, largeBigIntToFloat: false }).pack({ op: 'publish', room: 'odd', body }));

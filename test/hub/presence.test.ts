@@ -66,34 +66,33 @@ describe('presence', () => {
     expect(await statusOf(alice, 'm-bob')).toBe('online');
   });
 
-  it('P1 ends at once with a goodbye, and without one only after the grace', async () => {
-    const alice = await connect('c-alice');
-    const [polite, rude] = [await connect('c-polite'), await connect('c-rude')];
-    await alice.ok('watch', { users: ['c-polite', 'c-rude'] });
+  it('P1 ends at once with a goodbye, and without one only after the grace, so that a reload does not flicker', async () => {
+    const own = await startHub({ presenceGraceMs: 600_000 });
+    const alice = await connect('alice', own.url);
+    await alice.ok('watch', { users: ['polite', 'rude'] });
+    const [polite, rude] = [await connect('polite', own.url), await connect('rude', own.url)];
     rude.terminate();
     await rude.closed;
     await polite.close();
-    expect(await alice.next('presence')).toMatchObject({ user: 'c-polite', status: 'offline' });
-    expect(await statusOf(alice, 'c-rude')).toBe('online');
-    expect(await alice.next('presence')).toMatchObject({ user: 'c-rude', status: 'offline' });
+    expect(await alice.next('presence', ({ status }) => status === 'offline')).toMatchObject({ user: 'polite', lastSeen: expect.any(Number) });
+    expect(await statusOf(alice, 'rude')).toBe('online');
+    const back = await connect('rude', own.url);
+    await back.ok('status', { status: 'away' });
+    await alice.next('presence', ({ status }) => status === 'away');
+    expect(alice.pushes.flatMap((push) => (push.op === 'presence' && push.user === 'rude' ? [push.status] : []))).toEqual(['online', 'away']);
   });
 
-  it('P1 does not flicker when a page is loaded again', async () => {
-    const own = await startHub(); // ten seconds of grace
-    const alice = await connect('alice', own.url);
-    await alice.ok('watch', { users: ['bob'] });
-    const bob = await connect('bob', own.url);
-    expect(await alice.next('presence')).toMatchObject({ status: 'online' });
+  it('P1 ends after the grace', async () => {
+    const alice = await connect('g-alice');
+    const bob = await connect('g-bob');
+    await alice.ok('watch', { users: ['g-bob'] });
     bob.terminate();
-    await bob.closed;
-    const back = await connect('bob', own.url);
-    await back.ok('status', { status: 'away' });
-    expect(await alice.next('presence')).toMatchObject({ status: 'away' });
-    expect(alice.pushes.filter(({ op }) => op === 'presence')).toHaveLength(2);
+    expect(await alice.next('presence')).toMatchObject({ user: 'g-bob', status: 'offline' });
+    expect(await statusOf(alice, 'g-bob')).toBe('offline');
   });
 
   it('P1 is away after a silence, and online again with the next command', async () => {
-    const own = await startHub({ awayAfterMs: 500 });
+    const own = await startHub({ awayAfterMs: 2_500 });
     const alice = await connect('alice', own.url);
     await alice.ok('watch', { users: ['bob'] });
     const bob = await connect('bob', own.url);
@@ -114,9 +113,9 @@ describe('the audience of a room', () => {
     await carol.ok('subscribe', { room: 'hall' });
     expect(await alice.next('audience', ({ joined }) => joined?.includes('a-carol') === true)).toMatchObject({ room: 'hall', count: 3 });
     await bob.ok('unsubscribe', { room: 'hall' });
-    expect(await alice.next('audience')).toMatchObject({ room: 'hall', count: 2, left: ['a-bob'] });
+    expect(await alice.next('audience', ({ left }) => left?.includes('a-bob') === true)).toMatchObject({ room: 'hall', count: 2 });
     await carol.close();
-    expect(await alice.next('audience')).toMatchObject({ room: 'hall', count: 1, left: ['a-carol'] });
+    expect(await alice.next('audience', ({ left }) => left?.includes('a-carol') === true)).toMatchObject({ room: 'hall', count: 1 });
     expect(bob.pushes.filter(({ op }) => op === 'audience')).toEqual([]);
   });
 

@@ -15,7 +15,9 @@ const range = (from: number, to: number): number[] => Array.from({ length: to - 
 
 async function fill(room: string, messages: number, body: unknown = 'x'): Promise<string> {
   const writer = await connect('writer');
-  await Promise.all(Array.from({ length: messages }, () => writer.ok('publish', { room, body })));
+  for (let left = messages; left > 0; left -= 250) {
+    await Promise.all(Array.from({ length: Math.min(left, 250) }, () => writer.ok('publish', { room, body })));
+  }
   const epoch = writer.welcome?.epoch ?? '';
   writer.terminate();
   return epoch;

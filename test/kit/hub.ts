@@ -19,6 +19,7 @@ export type StartOptions = HubOptions & {
 };
 
 const running = new Set<Hub>();
+const commands = new Set<ChildProcess>();
 const folders = new Set<string>();
 
 /** Resolves when the hub listens; rejects, with what it wrote, when it exits before. */
@@ -29,9 +30,25 @@ export async function startHub(options: StartOptions = {}): Promise<Hub> {
 }
 
 export async function stopAllHubs(): Promise<void> {
+  for (const child of commands) child.kill('SIGKILL');
   await Promise.all([...running].map((hub) => hub.kill('SIGKILL')));
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
   folders.clear();
+}
+
+/** Runs the command line to its end; `lines` are what it wrote, to stdout and stderr. */
+export async function runCommand(...words: string[]): Promise<{ code: number | null; lines: string[] }> {
+  const child = spawn(process.execPath, [hubEntry, ...words], { stdio: ['ignore', 'pipe', 'pipe'], env: inherited() });
+  commands.add(child);
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (more: string) => {
+      text += more;
+    });
+  }
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  commands.delete(child);
+  return { code, lines: text.split('\n').filter((line) => line.trim() !== '') };
 }
 
 /** A folder that goes when the test file ends. */
@@ -73,7 +90,7 @@ export class Hub {
     return pid;
   }
 
-  async start(extra: HubOptions = {}): Promise<void> {
+  async start(extra: StartOptions = {}): Promise<void> {
     const { production, env, fileBytesMax, ...options } = { ...this.#options, ...extra };
     const words = [hubEntry, 'serve', ...flags({ dev: production !== true, ...options, port: this.port, data: this.data })];
     // A shell that ignores SIGXFSZ, so that a write beyond the limit fails instead of ending the process.
@@ -129,7 +146,7 @@ export class Hub {
   }
 
   /** The same port and data again; `signal` decides how the first life ends. */
-  async restart(signal: NodeJS.Signals = 'SIGTERM', extra: HubOptions = {}): Promise<void> {
+  async restart(signal: NodeJS.Signals = 'SIGTERM', extra: StartOptions = {}): Promise<void> {
     await this.kill(signal);
     await this.start(extra);
   }

@@ -178,7 +178,9 @@ export class RawClient {
     this.socket.terminate();
   }
 
-  #ask<O extends Op>(frame: Frame, id: number): Promise<Answer<O>> {
+  #ask<O extends Op>(given: Frame, id: number): Promise<Answer<O>> {
+    // A field that is undefined is one that is missing, as JSON has it.
+    const frame = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     if (this.#ended) return Promise.reject(new Error(`${this.user}: closed with ${this.#ended.code}`));
     this.#recorder?.sent(this.name, frame);
     const answer = new Promise<Answer>((resolve, reject) => this.#answers.set(id, { resolve, reject }));

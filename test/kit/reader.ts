@@ -1,11 +1,13 @@
 /** Reads whole logs as a stranger would who begins at seq 0: what the hub kept, whatever anybody saw of it live. */
 import type { Entry } from '../../src/protocol/pushes.ts';
-import { type ClientOptions, RawClient } from './raw-client.ts';
-import type { Recorder } from './recorder.ts';
+import { RawClient } from './raw-client.ts';
+import type { Entitlement, Recorder } from './recorder.ts';
 
-/** The log of each room from its beginning to its head, into `recorder` too where there is one. */
-export async function readLogs(url: string, rooms: readonly string[], recorder?: Recorder, options: ClientOptions = {}): Promise<Map<string, Entry[]>> {
-  const reader = await RawClient.connect(url, { user: 'auditor', ...options });
+type As = { user?: string; entitlement?: Entitlement };
+
+/** The log of each room from its beginning to its head, into `recorder` too where there is one. `user` must be entitled to all of it. */
+export async function readLogs(url: string, rooms: readonly string[], recorder?: Recorder, as: As = {}): Promise<Map<string, Entry[]>> {
+  const reader = await RawClient.connect(url, { user: as.user ?? 'auditor' });
   const epoch = reader.welcome?.epoch ?? '';
   const logs = new Map<string, Entry[]>();
   for (const room of rooms) {
@@ -15,7 +17,7 @@ export async function readLogs(url: string, rooms: readonly string[], recorder?:
     await reader.ok('unsubscribe', { room });
     const entries = reader.entries(room);
     logs.set(room, entries);
-    recorder?.log(room, epoch, entries.at(-1)?.seq ?? 0, entries);
+    recorder?.log(room, epoch, entries.at(-1)?.seq ?? 0, entries, as.entitlement);
   }
   reader.terminate();
   return logs;

@@ -116,7 +116,9 @@ export class Recorder {
 
   #follow(client: string, told: Told, seq: number | null | undefined): void {
     const gaps = (told.gaps ?? []).map(({ from, to }) => ({ from, to }));
-    this.events.push({ t: 'follow', client, room: told.room ?? '', seq: seq ?? null, gaps });
+    // A position of another epoch is worth nothing: the stream begins at the head.
+    const anew = told.gaps?.some(({ reason }) => reason === 'epoch') === true;
+    this.events.push({ t: 'follow', client, room: told.room ?? '', seq: (anew ? told.position?.seq : seq) ?? null, gaps: anew ? [] : gaps });
   }
 
   #user(client: string): string {
