@@ -5,10 +5,9 @@
  */
 import type { CodedError } from '../src/protocol/codes.ts';
 import type { Command } from '../src/protocol/commands.ts';
-import type { MessageContent } from '../src/protocol/validate.ts';
 import type { Connection, Pushable } from '../src/shard/actor.ts';
 import { RoomActor, type RoomCommand } from '../src/shard/room.ts';
-import { type RoomEffects, type RoomLimits, RoomState } from '../src/shard/room-state.ts';
+import { type Ephemeral, type RoomEffects, type RoomLimits, RoomState } from '../src/shard/room-state.ts';
 import type { Append, EntryRecord, MessageAppend, Operation, Outcome, ReadQuery, StoredRoom } from '../src/thread/messages.ts';
 import { EffectsRecorder } from './effects-recorder.ts';
 
@@ -176,9 +175,11 @@ export class RoomNode extends EffectsRecorder implements RoomEffects {
     for (const client of this.clients.values()) if (client.live) client.seqs.push(...records.map(({ seq }) => seq));
     this.lastDelivered = records.at(-1)?.seq ?? this.lastDelivered;
   }
-  shed(_room: RoomState, from: string | null, content: MessageContent, except: Connection | null): void {
-    for (const client of this.clients.values())
-      if (client.live && client.connection !== except) client.pushes.push({ op: 'ephemeral', from, body: content.value });
+  shed(_room: RoomState, ephemera: readonly Ephemeral[]): void {
+    for (const { from, content, except } of ephemera) {
+      for (const client of this.clients.values())
+        if (client.live && client.connection !== except) client.pushes.push({ op: 'ephemeral', from, body: content.value });
+    }
   }
   attach(_room: RoomState, to: Connection, fromSeq: number): void {
     const client = this.clients.get(to.id);

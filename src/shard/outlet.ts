@@ -20,7 +20,6 @@ import {
 } from '../protocol/frames.ts';
 import { MsgpackWriter } from '../protocol/msgpack-writer.ts';
 import type { Push } from '../protocol/pushes.ts';
-import type { MessageContent } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Link } from '../thread/link.ts';
 import {
@@ -41,7 +40,7 @@ import type { Commits } from './commits.ts';
 import type { Feed } from './feed.ts';
 import { Mids } from './mids.ts';
 import type { Reads } from './reads.ts';
-import type { RoomEffects, RoomState } from './room-state.ts';
+import type { Ephemeral, RoomEffects, RoomState } from './room-state.ts';
 import type { Rooms } from './rooms.ts';
 
 export type OutletDeps = { link: Link<ToGateway, ToShard>; commits: Commits; reads: Reads; feed: Feed; clock: Clock; rooms: Rooms; epoch: string };
@@ -157,14 +156,21 @@ export class Outlet implements RoomEffects {
     }
   }
 
-  shed(room: RoomState, from: string | null, content: MessageContent, except: Connection | null): void {
+  shed(room: RoomState, ephemera: readonly Ephemeral[]): void {
+    const { now } = this;
     for (let i = 0; i < formats.length; i++) {
       const format = formats[i] as Format;
       if (room.formats[format] === 0) continue;
-      const start = this.#link.arena.offset;
-      if (format === 'json') this.#text(ephemeralJson(room.name, from, this.now, content.stored));
-      else this.#map(ephemeralMap(room.name, from, this.now, content.value, format), format);
-      this.#link.record(toGateway.shed, room.key, i, except?.id ?? 0, start, this.#link.arena.offset - start);
+      let start = this.#link.arena.offset;
+      for (let k = 0; k < ephemera.length; k++) {
+        const { from, content, except } = ephemera[k] as Ephemeral;
+        if (format === 'json') this.#text(ephemeralJson(room.name, from, now, content.stored));
+        else this.#map(ephemeralMap(room.name, from, now, content.value, format), format);
+        // One record for a run with the same exception, which mostly is none.
+        if (ephemera[k + 1]?.except === except) continue;
+        this.#link.record(toGateway.shed, room.key, i, except?.id ?? 0, start, this.#link.arena.offset - start);
+        start = this.#link.arena.offset;
+      }
     }
   }
 

@@ -17,7 +17,10 @@ export function publish(room: RoomState, connection: Connection, command: Messag
   const content = contentOf(command, connection.format, room.limits.bodyBytesMax);
   const from = command.as ?? (connection.service ? null : connection.user);
   if (command.op === 'publish' && command.ephemeral) {
-    effects.shed(room, from, content, command.echo === false ? connection : null);
+    if (room.subscribers.size > 0) {
+      room.ephemera.push({ from, content, except: command.echo === false ? connection : null });
+      effects.touched(room);
+    }
     if (command.id !== undefined) effects.reply(connection, command.id, {});
     return;
   }

@@ -22,8 +22,8 @@ export type RoomLimits = Pick<FilledOptions, 'roomMembersMax' | 'tailItemsMax' |
 export interface RoomEffects extends Effects {
   /** Entries for every live subscriber: each format's frames are built once. */
   deliver(room: RoomState, records: readonly EntryRecord[]): void;
-  /** An ephemeral for every live subscriber, `except` this one. */
-  shed(room: RoomState, from: string | null, content: MessageContent, except: Connection | null): void;
+  /** Ephemera for every live subscriber, together so that a socket gets them in one write. */
+  shed(room: RoomState, ephemera: readonly Ephemeral[]): void;
   attach(room: RoomState, to: Connection, fromSeq: number, presence: boolean): void;
   detach(room: RoomState, to: Connection): void;
   /** An `ok` with these fields and `entries`. */
@@ -35,6 +35,8 @@ export interface RoomEffects extends Effects {
   readonly epoch: string;
 }
 
+/** `except`: the sender's connection, where it wants no echo. */
+export type Ephemeral = { from: string | null; content: MessageContent; except: Connection | null };
 export type MemberState = { role: Role; sinceSeq: number; sinceTs: number; received: number; read: number };
 export type Subscriber = {
   readonly connection: Connection;
@@ -69,6 +71,7 @@ export class RoomState {
   authSeq = 0;
   /** Applied, not yet handed to the gateway. */
   undelivered: EntryRecord[] = [];
+  ephemera: Ephemeral[] = [];
   /** Committed entries above head + 1 that wait for the ones in between. */
   readonly ahead = new Map<number, EntryRecord>();
   /** The head that other nodes were last told. */

@@ -39,6 +39,10 @@ export function drop(room: RoomState, connection: Connection, effects: RoomEffec
 }
 
 export function deliverApplied(room: RoomState, effects: RoomEffects): void {
+  if (room.ephemera.length > 0) {
+    effects.shed(room, room.ephemera);
+    room.ephemera = [];
+  }
   if (room.undelivered.length === 0) return;
   effects.deliver(room, room.undelivered);
   room.undelivered = [];

@@ -48,10 +48,12 @@ export class Link<Out extends object, In extends object> {
         if (this.#items > 0) this.flush();
         return;
       }
+      this.#credit += message.credit;
+      // Counted first: an answer that is sent while the batch is worked off takes the credit with it.
+      this.#owed++;
       try {
         handlers.batch(message.list, message.arena === null ? empty : Buffer.from(message.arena));
       } finally {
-        this.#owed++;
         this.#repay();
       }
     });
@@ -94,11 +96,14 @@ export class Link<Out extends object, In extends object> {
     if (this.#items === 0 || this.#credit === 0 || this.#closed) return;
     this.#credit--;
     const arena = this.arena.take();
-    const batch: WireBatch<Out> = { list: this.#list, arena };
+    const batch: WireBatch<Out> = { list: this.#list, arena, credit: 0 };
     this.#list = [];
     this.#items = 0;
+    if (this.#held === 0) {
+      batch.credit = this.#owed;
+      this.#owed = 0;
+    }
     this.#port.postMessage(batch, arena === null ? [] : [arena]);
-    this.#repay();
   }
 
   /** Stops the peer after its credit is used up, until as many `release`s. */

@@ -76,8 +76,8 @@ export type ToGateway =
   /** One shard's part of a command that was split by shard; lists of the same field are concatenated. */
   | { t: 'part'; connection: ConnectionId; id: number; part: Record<string, unknown[]>; error?: { code: ErrorCode; message: string } };
 
-/** One posted batch of either direction: the list, and the bytes that its offsets point into (transferred, owned by the receiver). */
-export type WireBatch<T> = { list: (number | T)[]; arena: ArrayBuffer | null };
+/** One posted batch of either direction: the list, and the bytes that its offsets point into (transferred, owned by the receiver). `credit`: batches of the other direction that were worked off. */
+export type WireBatch<T> = { list: (number | T)[]; arena: ArrayBuffer | null; credit: number };
 
 // ---------------------------------------------------------------- shard ⇄ persistence
 
