@@ -45,6 +45,7 @@ export class Inboxes {
   readonly #removeLoss: Statement<[number, number]>;
   readonly #widenLoss: Statement<[number, number, number, number]>;
   readonly #dropLosses: Statement<[number, number]>;
+  readonly #trimLoss: Statement<[number, number, number]>;
   readonly #firstLoss: Statement<[number], number | null>;
 
   constructor(db: Db, users: Users, bounds: Bounds) {
@@ -74,6 +75,7 @@ export class Inboxes {
     this.#removeLoss = db.prepare('delete from inbox_losses where user = ? and from_n = ?');
     this.#widenLoss = db.prepare('update inbox_losses set to_n = ?, reason = ? where user = ? and from_n = ?');
     this.#dropLosses = db.prepare('delete from inbox_losses where user = ? and to_n <= ?');
+    this.#trimLoss = db.prepare('update inbox_losses set from_n = ? where user = ? and from_n <= ?');
     this.#firstLoss = db.prepare<[number], number | null>('select min(from_n) from inbox_losses where user = ?').pluck();
   }
 
@@ -226,13 +228,14 @@ export class Inboxes {
   #settle(inbox: Inbox, ts: number): boolean {
     const lowest = this.#lowestCursor.get(inbox.user) ?? 0;
     const to = Math.min(lowest, inbox.low + chunkMax - 1);
+    this.#dropLosses.run(inbox.user, lowest);
+    this.#trimLoss.run(lowest + 1, inbox.user, lowest);
     if (to < inbox.low) return false;
     const { items, bytes } = this.#weigh.get(inbox.user, inbox.low, to) ?? { items: 0, bytes: 0 };
     if (items > 0) this.#done.run(ts, inbox.user, inbox.low, to);
     inbox.items -= items;
     inbox.bytes -= bytes;
     inbox.low = to + 1;
-    this.#dropLosses.run(inbox.user, lowest);
     return true;
   }
 }

@@ -18,11 +18,11 @@ const pageBytes = 4_096;
 const walLargeBytes = 32 * 1024 * 1024;
 
 type Expired = { user: number; name: string; n: number; bytes: number };
+/** Does one chunk of its work, and says whether there may be more. */
 type Step = (turn: Turn) => boolean;
 
 export class Maintenance {
-  /** Each does one chunk and says whether there is more; called within a transaction. */
-  readonly steps: readonly Step[];
+  readonly #steps: readonly Step[];
   readonly #db: Db;
   readonly #options: StoreOptions;
   readonly #rooms: Rooms;
@@ -39,6 +39,9 @@ export class Maintenance {
   readonly #left: Statement<[number, number], number>;
   readonly #unmark: Statement<[number]>;
   #lastRoom = 0;
+  #next = 0;
+  /** Steps in a row that found nothing. */
+  #idle = 0;
 
   constructor(db: Db, options: StoreOptions, rooms: Rooms, inboxes: Inboxes, lease: Lease) {
     this.#db = db;
@@ -50,7 +53,7 @@ export class Maintenance {
     );
     this.#prune = db.prepare('delete from inbox where (user, n) in (select user, n from inbox where ended_at < ? limit ?)');
     this.#unseen = db.prepare(
-      'select user, device from devices d where seen_at < ? and not exists (select 1 from connections c where c.user = d.user and c.device = d.device) limit ?',
+      'select user, device from devices d where seen_at < ? and not exists (select 1 from connections c where c.user = d.user and c.device = d.device) order by seen_at limit ?',
     );
     this.#forget = db.prepare('delete from devices where user = ? and device = ?');
     this.#mark = db.prepare('update rooms set purge = 1 where id = ?');
@@ -63,7 +66,7 @@ export class Maintenance {
     this.#purgeMembers = db.prepare('delete from members where room = ? and user in (select user from members where room = ? and since_seq <= ? limit ?)');
     this.#left = db.prepare<[number, number], number>('select count(*) from (select 1 from entries where room = ? and seq < ? limit 1)').pluck();
     this.#unmark = db.prepare('update rooms set purge = 0 where id = ?');
-    this.steps = [
+    this.#steps = [
       ({ ts }) => {
         lease.renew(ts);
         return false;
@@ -74,6 +77,16 @@ export class Maintenance {
       () => this.#trimBroadcasts(),
       () => this.#purgeRooms(),
     ];
+  }
+
+  /** One step, within a transaction; true once all of them in a row have found nothing to do. */
+  step(turn: Turn): boolean {
+    const count = this.#steps.length;
+    if (this.#idle >= count) this.#idle = 0;
+    const worked = this.#steps[this.#next % count]?.(turn) ?? false;
+    this.#next++;
+    this.#idle = worked ? 0 : this.#idle + 1;
+    return this.#idle >= count;
   }
 
   /** Outside of a transaction. Never waits: what a reader holds stays for the next time. */
@@ -99,10 +112,8 @@ export class Maintenance {
 
   #forgetDevices(ts: number): boolean {
     const unseen = this.#unseen.all(ts - this.#options.deviceAgeMs, devicesChunk);
-    for (const { user, device } of unseen) {
-      this.#forget.run(user, device);
-      this.#inboxes.settle(user, ts);
-    }
+    for (const { user, device } of unseen) this.#forget.run(user, device);
+    for (const user of new Set(unseen.map((one) => one.user))) this.#inboxes.settle(user, ts);
     return unseen.length === devicesChunk;
   }
 

@@ -60,11 +60,11 @@ export class Lease {
   foreignWrite(ts: number): boolean {
     const version = this.#version.get() as number;
     if (version === this.#seen) return false;
-    this.#seen = version;
     const writer = this.#writer.get(this.#node);
     // Another node took this one for dead while it was stopped, and swept it.
     if (writer === undefined) write(this.#db, this.#node, this.#token, ts);
     else if (writer !== this.#token) throw new SupersededError('another writer of this node has taken over');
+    this.#seen = version; // not before: a superseded writer stays so
     return true;
   }
 

@@ -29,7 +29,6 @@ export class SqliteStore implements Store {
   #last: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | null = null;
   #ts: number;
-  #step = 0;
   #waits = 0;
 
   /** Rejects with a `StoreError` whose message says to a person what is wrong. */
@@ -117,25 +116,21 @@ export class SqliteStore implements Store {
     const { clock, log } = this.#parts;
     const deadline = clock.tick() + stepsMs;
     const losses: InboxLoss[] = [];
-    let more = false;
+    let done = false;
     try {
-      const count = this.#session?.maintenance.steps.length ?? 1;
-      for (let done = 0; done < count; done++) {
-        if (clock.tick() >= deadline) return { notices: losses, more: true };
-        const step = this.#step++ % count;
-        const turn = await this.#transaction(this.#ts, (session, open) => {
-          more = (session.maintenance.steps[step]?.(open) ?? false) || more;
-          return open;
-        });
-        for (const notice of turn.notices) if (notice.t === 'inbox-loss') losses.push(notice);
-      }
-      this.#session?.maintenance.checkpoint();
+      do {
+        const step = await this.#transaction(this.#ts, (session, turn) => ({ turn, done: session.maintenance.step(turn) }));
+        done = step.done;
+        for (const notice of step.turn.notices) if (notice.t === 'inbox-loss') losses.push(notice);
+      } while (!done && clock.tick() < deadline);
+      if (done) this.#session?.maintenance.checkpoint();
     } catch (error) {
       if (error instanceof SupersededError) throw error;
       // Upkeep can wait; what failed is tried again at its next time.
       log('warn', 'upkeep of the database failed', { error: String(error) });
+      done = true;
     }
-    return { notices: losses, more };
+    return { notices: losses, more: !done };
   }
 
   async #close(): Promise<void> {

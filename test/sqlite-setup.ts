@@ -1,0 +1,59 @@
+/** What tests of the SQLite store share: a folder for each database, a clock that a test steps, a store that is closed with its test. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { SqliteStore } from '../src/persistence/sqlite.ts';
+import { type Db, databaseFile, type OpenDatabase, openDatabase } from '../src/persistence/sqlite-open.ts';
+import type { StoreOptions } from '../src/persistence/store.ts';
+import type { Clock } from '../src/thread/clock.ts';
+import type { Log } from '../src/thread/log.ts';
+import { defaults, startTs } from './store-contract.ts';
+
+/** `perLook` is added to `monotonic` by every look at it. */
+export type SteppedClock = Clock & { wall: number; monotonic: number; perLook: number };
+
+export function steppedClock(wall: number): SteppedClock {
+  return {
+    wall,
+    monotonic: 0,
+    perLook: 0,
+    now() {
+      return this.wall;
+    },
+    tick() {
+      this.monotonic += this.perLook;
+      return this.monotonic;
+    },
+    random: () => 0.5,
+  };
+}
+
+/** Removed when the test is over. */
+export function freshFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'hubbub-store-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export const silent: Log = () => {};
+
+/** A store that is closed with the test, its clock, and an outsider's connection to its file. */
+export async function openedStore(rest: Partial<StoreOptions> & { open?: OpenDatabase } = {}) {
+  const { open, ...overrides } = rest;
+  const clock = steppedClock(startTs);
+  const options = { ...defaults, data: freshFolder(), ...overrides };
+  const lines: string[] = [];
+  const parts = { clock, log: (_level: string, line: string) => lines.push(line), ...(open === undefined ? {} : { open }) };
+  const store = await SqliteStore.open(options, parts);
+  onTestFinished(() => store.close());
+  return { store, clock, options, parts, lines, outsider: (): Db => outsiderOf(options.data) };
+}
+
+export function outsiderOf(data: string): Db {
+  const db = openDatabase(databaseFile(data), { timeout: 0 });
+  onTestFinished(() => {
+    db.close();
+  });
+  return db;
+}

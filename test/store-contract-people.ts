@@ -1,0 +1,113 @@
+/** The part of the store's contract about connections, devices' limits, presence and marks. */
+import { expect, it } from 'vitest';
+import { changing, connect, message, type OpenBench, startTs } from './store-contract.ts';
+
+export function peopleContract(open: OpenBench): void {
+  const admitted = { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0 };
+  const one = (user: string) => ({ read: 'presence' as const, users: [user] });
+
+  it('at the limit a connection is rejected, and nothing has changed', async () => {
+    const bench = await open();
+    const limited = { perUserMax: 2, devicesMax: 9 };
+    expect(
+      await bench.commit(connect('a', 1, limited), connect('a', 2, limited), connect('a', 3, { ...limited, device: 'new' }), connect('b', 4, limited)),
+    ).toEqual([admitted, admitted, { code: 'rejected' }, admitted]);
+    await bench.commit({ type: 'disconnect', user: 'a', connection: 1 });
+    expect(await bench.one(connect('a', 5, limited))).toEqual(admitted);
+  });
+
+  it('or the oldest is evicted, and stays a victim until it is gone', async () => {
+    const bench = await open();
+    const limited = { perUserMax: 2, policy: 'evict-oldest' } as const;
+    await bench.commit(connect('a', 7, limited));
+    bench.ts += 1;
+    await bench.commit(connect('a', 3, limited));
+    const victims = [{ connection: 7, close: 'evicted' }];
+    expect(await bench.one(connect('a', 9, limited))).toEqual({ ...admitted, victims });
+    expect(await bench.one(connect('a', 9, limited))).toEqual({ ...admitted, victims });
+    await bench.commit({ type: 'disconnect', user: 'a', connection: 7 });
+    expect(await bench.one(connect('a', 9, limited))).toEqual(admitted);
+  });
+
+  it('the ghost of a named device is replaced before anything is counted', async () => {
+    const bench = await open();
+    const named = { named: true, perUserMax: 2 };
+    await bench.commit(connect('a', 1, { ...named, device: 'x' }), connect('a', 2, { ...named, device: 'y' }));
+    expect(await bench.one(connect('a', 3, { ...named, device: 'x' }))).toEqual({ ...admitted, victims: [{ connection: 1, close: 'replaced' }] });
+    expect(await bench.one(connect('a', 4, { ...named, device: 'z' }))).toEqual({ code: 'rejected' });
+    expect(await bench.one(connect('a', 5, { device: 'x', perUserMax: 9 }))).toMatchObject({ victims: [{ connection: 1 }] }); // unnamed: no ghost of 3
+  });
+
+  it('connecting again after a restart of the shard only makes sure that it is there', async () => {
+    const bench = await open();
+    await bench.commit(connect('a', 1), { type: 'presence', user: 'a', status: 'away', lastSeen: startTs });
+    expect(await bench.one(connect('a', 1, { again: true, perUserMax: 1 }))).toEqual(admitted);
+    expect(await bench.one(connect('a', 2, { again: true, perUserMax: 1 }))).toEqual(admitted);
+    expect(await bench.read(one('a'))).toMatchObject({ users: [{ status: 'away' }] });
+    expect(await bench.one(connect('a', 3, { perUserMax: 2 }))).toEqual({ code: 'rejected' });
+  });
+
+  it('presence: unknown is offline and never seen; connecting makes online; what is set is kept', async () => {
+    const bench = await open();
+    expect(await bench.read({ read: 'presence', users: ['b', 'a'] })).toEqual({
+      users: [
+        { user: 'b', status: 'offline', lastSeen: null },
+        { user: 'a', status: 'offline', lastSeen: null },
+      ],
+    });
+    await bench.commit(connect('a', 1));
+    bench.ts += 10;
+    await bench.commit(connect('a', 2));
+    expect(await bench.read(one('a'))).toEqual({ users: [{ user: 'a', status: 'online', lastSeen: startTs }] });
+    await bench.commit({ type: 'presence', user: 'a', status: 'offline', lastSeen: startTs + 7 });
+    expect(await bench.read(one('a'))).toEqual({ users: [{ user: 'a', status: 'offline', lastSeen: startTs + 7 }] });
+  });
+
+  it('a restart leaves no ghosts: nobody is present and no connection counts', async () => {
+    const bench = await open();
+    await bench.commit(connect('a', 1, { perUserMax: 1 }), connect('b', 2), { type: 'presence', user: 'b', status: 'away', lastSeen: startTs });
+    // In its grace: no connection any more, and not yet offline.
+    await bench.commit(connect('c', 3), { type: 'disconnect', user: 'c', connection: 3 });
+    await bench.reopen();
+    const { users } = await bench.read({ read: 'presence', users: ['a', 'b', 'c'] });
+    expect(users.map(({ status }) => status)).toEqual(['offline', 'offline', 'offline']);
+    for (const { lastSeen } of users) expect(lastSeen).toBeGreaterThanOrEqual(startTs);
+    expect(await bench.one(connect('a', 1, { perUserMax: 1 }))).toEqual(admitted);
+  });
+
+  it('the mark in the broadcast room begins at its head at the first hello, and is kept', async () => {
+    const bench = await open();
+    const say = () => bench.commit(message('all:', 'x', { auto: 3 }));
+    await say();
+    await say();
+    expect(await bench.one(connect('a', 1))).toMatchObject({ allMark: 2 });
+    await say();
+    expect(await bench.one(connect('a', 2))).toMatchObject({ allMark: 2 });
+    await bench.commit({ type: 'mark', room: 'all:', user: 'a', received: 3, read: 0 });
+    expect(await bench.one(connect('a', 3))).toMatchObject({ allMark: 3 });
+  });
+
+  it('marks only rise, no further than the head, and read implies received', async () => {
+    const bench = await open();
+    await bench.commit(changing('r', 0, { type: 'create', settings: {}, owner: 'a' }));
+    await bench.say('r', 'x', 'two', 'three');
+    const mark = async (received: number, read: number, user = 'a') => {
+      expect(await bench.one({ type: 'mark', room: 'r', user, received, read })).toEqual({ code: 'done' });
+      return (await bench.room('r')).members.map((member) => [member.user, member.received, member.read]);
+    };
+    expect(await mark(2, 0)).toEqual([['a', 2, 0]]);
+    expect(await mark(1, 0)).toEqual([['a', 2, 0]]);
+    expect(await mark(0, 3)).toEqual([['a', 3, 3]]);
+    expect(await mark(99, 99)).toEqual([['a', 3, 3]]);
+    expect(await mark(1, 1, 'stranger')).toEqual([['a', 3, 3]]);
+    expect(await bench.one({ type: 'mark', room: 'nowhere', user: 'a', received: 1, read: 1 })).toEqual({ code: 'done' });
+  });
+
+  it('who joins again begins with new marks', async () => {
+    const bench = await open();
+    await bench.commit(changing('r', 0, { type: 'create', settings: {}, owner: 'a' }));
+    const join = (authSeq: number) => changing('r', authSeq, { type: 'join', user: 'b', role: 'member', membersMax: 9 });
+    await bench.commit(join(0), { type: 'mark', room: 'r', user: 'b', received: 2, read: 2 }, changing('r', 0, { type: 'leave', user: 'b' }), join(3));
+    expect((await bench.room('r')).members[1]).toMatchObject({ user: 'b', sinceSeq: 4, received: 3, read: 3 });
+  });
+}

@@ -1,0 +1,89 @@
+/** Several processes on one SQLite file: locks, seqs, leases, succession, and what a dead one leaves behind. */
+import { describe, expect, it } from 'vitest';
+import { SqliteStore } from '../src/persistence/sqlite.ts';
+import { SupersededError } from '../src/persistence/sqlite-open.ts';
+import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
+import { openedStore } from './sqlite-setup.ts';
+import { connect, defaults, message, startTs } from './store-contract.ts';
+
+describe('a lock of another process', () => {
+  it('is waited out without blocking', async () => {
+    const { store, outsider } = await openedStore();
+    const other = outsider();
+    other.exec('begin immediate');
+    const committed = store.commit([message('r', 'x')], startTs);
+    setImmediate(() => other.exec('commit')); // an event loop that was blocked would not come here
+    expect(await committed).toMatchObject({ outcomes: [1] });
+    expect(store.waits).toBeGreaterThan(0);
+  });
+
+  it('that stays is an error for each operation, and over when the lock is', async () => {
+    const { store, clock, outsider } = await openedStore();
+    const other = outsider();
+    other.exec('begin immediate');
+    clock.perLook = 500;
+    const storage = { code: 'storage', message: 'the database is locked by another process' };
+    expect(await store.commit([message('r', 'x'), connect('a', 1)], startTs)).toEqual({ ts: startTs, outcomes: [storage, storage], notices: [] });
+    other.exec('commit');
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([1]);
+  });
+});
+
+describe('another process that writes', () => {
+  it('is seen: seqs and authority go on from what it wrote', async () => {
+    const { store, options, parts } = await openedStore();
+    const other = await SqliteStore.open({ ...options, node: 'other' }, parts);
+    expect(other.epoch).toBe(store.epoch);
+    for (const one of [store, other, other, store]) await one.commit([message('r', 'x')], startTs);
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([5]);
+    await other.close();
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([6]);
+  });
+
+  it('victims on another node are told by that node', async () => {
+    const { store, options, parts } = await openedStore();
+    const other = await SqliteStore.open({ ...options, node: 'other' }, parts);
+    const limited = { perUserMax: 1, policy: 'evict-oldest' } as const;
+    await other.commit([connect('a', 1, limited)], startTs);
+    expect((await store.commit([connect('a', 1, limited)], startTs)).outcomes).toMatchObject([{ victims: [] }]);
+    expect((await other.commit([connect('a', 1, limited)], startTs)).outcomes).toMatchObject([{ victims: [{ connection: 1, close: 'evicted' }] }]);
+    await other.close();
+  });
+
+  it('whose lease ran out is swept, with its connections', async () => {
+    const { store, outsider } = await openedStore();
+    const db = outsider();
+    db.prepare("insert into nodes values ('dead', 0, 'elsewhere', 1, 0, ?, ?)").run(startTs, startTs + 15_000);
+    await store.commit([connect('a', 1), connect('b', 2)], startTs);
+    db.exec("update connections set node = 'dead' where connection = 1");
+    await store.maintain(startTs + 14_000);
+    expect(db.prepare('select count(*) from connections').pluck().get()).toBe(2);
+    await store.maintain(startTs + 20_000);
+    expect(db.prepare('select node, connection from connections').all()).toEqual([{ node: defaults.node, connection: 2 }]);
+    expect(db.prepare('select status from presence order by user').pluck().all()).toEqual([2, 0]);
+  });
+
+  it('a second writer of the same node ends the first for good, in the same epoch and with its connections', async () => {
+    const { store, options, parts } = await openedStore();
+    await store.commit([connect('a', 1, { perUserMax: 1 })], startTs);
+    const successor = await SqliteStore.open(options, parts);
+    expect(successor.epoch).toBe(store.epoch);
+    await expect(store.commit([message('r', 'x')], startTs)).rejects.toThrow(SupersededError);
+    await expect(store.maintain(startTs)).rejects.toThrow('another writer of this node has taken over');
+    expect((await successor.commit([message('r', 'x'), connect('a', 2, { perUserMax: 1 })], startTs)).outcomes).toEqual([1, { code: 'rejected' }]);
+    await successor.close();
+  });
+
+  it('that died without goodbye is found dead by its process: a new epoch, and nobody is left', async () => {
+    const { store, options, parts, outsider } = await openedStore();
+    await store.commit([connect('a', 1)], startTs);
+    store.abandon();
+    outsider().prepare('update nodes set process = 1').run(); // an earlier process that had this one's pid
+    const next = await SqliteStore.open({ ...options, node: 'next' }, parts);
+    expect(next.epoch).not.toBe(store.epoch);
+    const reader = new SqliteReader(options.data);
+    expect(await reader.read({ read: 'presence', users: ['a'] })).toEqual({ users: [{ user: 'a', status: 'offline', lastSeen: startTs }] });
+    await reader.close();
+    await next.close();
+  });
+});

@@ -1,0 +1,255 @@
+/** SQLite keeps the store's contract, and what can go wrong with a file: full disks, failed commits, bad files. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { describe, expect, it } from 'vitest';
+import { SqliteStore } from '../src/persistence/sqlite.ts';
+import { databaseFile, type OpenDatabase, openDatabase, openForWriting, StoreError } from '../src/persistence/sqlite-open.ts';
+import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
+import { freshFolder, openedStore, outsiderOf, silent, steppedClock } from './sqlite-setup.ts';
+import { defaults, direct, message, mid, startTs, storeContract } from './store-contract.ts';
+
+storeContract('SQLite', async (given) => {
+  const clock = steppedClock(startTs);
+  const options = { ...given, data: freshFolder() };
+  const open = async (node: string) => ({
+    store: await SqliteStore.open({ ...options, node }, { clock, log: silent }),
+    reader: new SqliteReader(options.data),
+  });
+  const { store, reader } = await open('first');
+  return {
+    store,
+    reader,
+    reopen: async () => {
+      await reader.close();
+      await store.close();
+      return open('second');
+    },
+  };
+});
+
+describe('durability', () => {
+  it.each([
+    ['power-loss', 2],
+    ['process', 1],
+  ] as const)('%s is synchronous level %i in WAL, whatever the library was built with', (durability, level) => {
+    const db = openForWriting({ data: freshFolder(), durability });
+    expect([db.pragma('synchronous', { simple: true }), db.pragma('journal_mode', { simple: true })]).toEqual([level, 'wal']);
+    db.close();
+  });
+
+  it('what was answered is read by a connection of its own, before the writer closes', async () => {
+    const { store, options } = await openedStore();
+    await store.commit([message('r', 'x')], startTs);
+    const reader = new SqliteReader(options.data);
+    expect((await reader.read({ read: 'room', room: 'r' })).headSeq).toBe(1);
+    await store.commit([message('r', 'x')], startTs);
+    expect((await reader.read({ read: 'room', room: 'r' })).headSeq).toBe(2);
+    await reader.close();
+  });
+});
+
+describe('a failing disk', () => {
+  it('a full one refuses the batch whole, and writing goes on when there is room', async () => {
+    let db: Database.Database | undefined;
+    const { store, options } = await openedStore({
+      open: (file, rest) => {
+        db = openDatabase(file, rest);
+        return db;
+      },
+    });
+    await store.commit([message('r', 'x')], startTs);
+    const pages = Number(db?.pragma('page_count', { simple: true }));
+    db?.pragma(`max_page_count = ${pages + 2}`);
+    const large = message('r', 'x', { body: JSON.stringify('x'.repeat(60_000)) });
+    const full = { code: 'storage', message: 'the disk is full' };
+    expect((await store.commit([message('r', 'x', { mid: mid(1) }), large], startTs)).outcomes).toEqual([full, full]);
+    expect((await store.commit([message('r', 'x', { mid: mid(1) })], startTs)).outcomes).toEqual([2]);
+    db?.pragma('max_page_count = 1000000');
+    expect((await store.commit([large], startTs)).outcomes).toEqual([3]);
+    const reader = new SqliteReader(options.data);
+    expect((await reader.read({ read: 'room', room: 'r' })).headSeq).toBe(3);
+    await reader.close();
+  });
+
+  it('after a commit that failed the file is opened anew, before the batch is answered', async () => {
+    const connections: Database.Database[] = [];
+    let failing = false;
+    const { store } = await openedStore({ open: (file, rest) => failingCommits(openDatabase(file, rest), () => failing, connections) });
+    await store.commit([message('r', 'x')], startTs);
+    failing = true;
+    const refused = store.commit([message('r', 'x')], startTs);
+    expect((await refused).outcomes).toEqual([{ code: 'storage', message: 'the disk reported an error' }]);
+    expect(connections.map((db) => db.open)).toEqual([false, true]);
+    failing = false;
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([2]);
+  });
+
+  it('a file that cannot be opened again refuses batches until it can', async () => {
+    let state: 'sound' | 'failing' | 'gone' = 'sound';
+    const { store } = await openedStore({
+      open: (file, rest) => {
+        if (state === 'gone') throw new Database.SqliteError('gone', 'SQLITE_IOERR');
+        const fails = () => {
+          if (state === 'sound') return false;
+          state = 'gone';
+          return true;
+        };
+        return failingCommits(openDatabase(file, rest), fails, []);
+      },
+    });
+    state = 'failing';
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toMatchObject([{ code: 'storage' }]);
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toMatchObject([{ code: 'storage' }]);
+    expect(await store.maintain(startTs)).toEqual({ notices: [], more: false });
+    state = 'sound';
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([1]);
+  });
+
+  it('upkeep that fails is logged and left for the next time', async () => {
+    const { store, clock, lines, outsider } = await openedStore();
+    const other = outsider();
+    other.exec('begin immediate');
+    clock.perLook = 500;
+    expect(await store.maintain(startTs)).toMatchObject({ notices: [] });
+    expect(lines).toContain('upkeep of the database failed');
+    other.exec('commit');
+  });
+});
+
+describe('opening', () => {
+  const sentence = async (data: string) => {
+    const error = await SqliteStore.open({ ...defaults, data }, { clock: steppedClock(startTs), log: silent }).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(StoreError);
+    const { message: text } = error as StoreError;
+    expect(text).not.toContain('\n');
+    return text;
+  };
+
+  it('says in a sentence what is wrong with the folder or the file', async () => {
+    const folder = freshFolder();
+    writeFileSync(join(folder, 'file'), 'x');
+    expect(await sentence(join(folder, 'file'))).toBe(`the data folder ${join(folder, 'file')} cannot be used: it is not a folder`);
+
+    const garbage = freshFolder();
+    writeFileSync(databaseFile(garbage), 'x'.repeat(10_000));
+    expect(await sentence(garbage)).toBe(`the database ${databaseFile(garbage)} cannot be opened: it is not a database`);
+
+    const foreign = freshFolder();
+    outsiderOf(foreign).exec('create table t (x)');
+    expect(await sentence(foreign)).toBe(`the database ${databaseFile(foreign)} is not one of Hubbub's`);
+
+    const occupied = freshFolder();
+    mkdirSync(databaseFile(occupied));
+    expect(await sentence(occupied)).toBe(`the database ${databaseFile(occupied)} cannot be opened: the file is missing or may not be opened`);
+  });
+
+  it('refuses data of a newer version and leaves it as it is', async () => {
+    const { store, options, outsider } = await openedStore();
+    await store.close();
+    const db = outsider();
+    db.pragma('user_version = 99');
+    db.pragma('wal_checkpoint(truncate)');
+    const before = readFileSync(databaseFile(options.data));
+    expect(await sentence(options.data)).toMatch(/was written by a newer Hubbub \(version 99 of the data/);
+    expect(readFileSync(databaseFile(options.data)).equals(before)).toBe(true);
+  });
+
+  it('refuses an SQLite with the WAL-reset fault', async () => {
+    const old: OpenDatabase = (file, rest) => {
+      const db = openDatabase(file, rest);
+      const prepare = db.prepare.bind(db);
+      db.prepare = ((sql: string) => prepare(sql.replace('sqlite_version()', "'3.51.2'"))) as typeof db.prepare;
+      return db;
+    };
+    const opening = SqliteStore.open({ ...defaults, data: freshFolder() }, { clock: steppedClock(startTs), log: silent, open: old });
+    await expect(opening).rejects.toThrow('SQLite 3.51.2 is too old: 3.51.3 is needed; reinstall better-sqlite3');
+  });
+
+  it('a reader does not create what is not there', () => {
+    expect(() => new SqliteReader(freshFolder())).toThrow('the file is missing or may not be opened');
+  });
+
+  it('a closed store refuses, and closing again is nothing', async () => {
+    const { store } = await openedStore();
+    await store.close();
+    await store.close();
+    await expect(store.commit([], startTs)).rejects.toThrow('the store is closed');
+  });
+});
+
+describe('size', () => {
+  it('upkeep takes its time in steps: it stops at its limit and says that there is more', async () => {
+    const { store, clock } = await openedStore({ inboxItemsMax: 2_000, inboxBytesMax: 1_000_000, inboxAgeMs: 1 });
+    await store.commit(
+      Array.from({ length: 1_200 }, () => direct('a', 'b')),
+      startTs,
+    );
+    clock.perLook = 15; // a step that takes longer than it should
+    let calls = 0;
+    const told: number[] = [];
+    for (let more = true; more; calls++) {
+      const result = await store.maintain(startTs + 2);
+      for (const { from, to } of result.notices) told.push(to - from + 1);
+      more = result.more && calls < 100;
+    }
+    expect(told.reduce((sum, count) => sum + count, 0)).toBe(1_200);
+    expect(calls).toBeGreaterThan(3);
+    expect(calls).toBeLessThan(100);
+  });
+
+  it('a large log that was deleted goes in chunks', async () => {
+    const { store, clock, outsider } = await openedStore();
+    await store.commit(
+      Array.from({ length: 1_700 }, () => message('r', 'x')),
+      startTs,
+    );
+    await store.commit(
+      [
+        {
+          type: 'append',
+          room: 'r',
+          authSeq: 0,
+          autoCreate: null,
+          mid: null,
+          kind: 'deleted',
+          from: 'x',
+          thread: null,
+          body: '{}',
+          change: { type: 'delete' },
+          inbox: null,
+          origin: null,
+        },
+      ],
+      startTs,
+    );
+    const db = outsider();
+    const left = () => db.prepare('select count(*) from entries').pluck().get() as number;
+    const counts = [left()];
+    clock.perLook = 1_000; // a step for each call
+    for (let more = true; more; ) {
+      more = (await store.maintain(startTs)).more;
+      counts.push(left());
+    }
+    expect(counts[0]).toBe(1_701);
+    expect(counts.at(-1)).toBe(2); // the deletion, and the blank entry before it
+    expect(Math.max(...counts.slice(1).map((count, i) => (counts[i] as number) - count))).toBeLessThanOrEqual(500);
+    expect(db.prepare('select body from entries where seq = 1700').pluck().get()).toBeNull();
+  });
+});
+
+/** A connection whose commits fail while `fails` says so. */
+function failingCommits(db: Database.Database, fails: () => boolean, connections: Database.Database[]): Database.Database {
+  connections.push(db);
+  const prepare = db.prepare.bind(db);
+  db.prepare = ((sql: string) => {
+    const statement = prepare(sql);
+    if (sql !== 'commit') return statement;
+    return { run: () => (fails() ? raise() : statement.run()) };
+  }) as typeof db.prepare;
+  return db;
+}
+
+function raise(): never {
+  throw new Database.SqliteError('disk I/O error', 'SQLITE_IOERR_FSYNC');
+}

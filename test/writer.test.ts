@@ -1,0 +1,239 @@
+/** The loop of the persistence thread: group commit, the order of answers, incarnations, upkeep, stopping. */
+import { MessageChannel } from 'node:worker_threads';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { CommitResult, Store } from '../src/persistence/store.ts';
+import { Writer } from '../src/persistence/writer.ts';
+import { systemClock } from '../src/thread/clock.ts';
+import type { MessageAppend, Operation } from '../src/thread/messages.ts';
+import { placeOf } from '../src/thread/placement.ts';
+import { ShardEnd } from './shard-end.ts';
+import { defaults, direct, message, startTs } from './store-contract.ts';
+import { StoreModel } from './store-model.ts';
+
+/** The model, with commits that a test holds back and counts. */
+class HeldStore extends StoreModel {
+  readonly batches: number[] = [];
+  maintained = 0;
+  hold: Promise<void> | null = null;
+  broken: Error | null = null;
+  #started: (() => void) | null = null;
+
+  override async commit(operations: readonly (MessageAppend | Operation)[], ts: number): Promise<CommitResult> {
+    this.batches.push(operations.length);
+    this.#started?.();
+    if (this.hold !== null) await this.hold;
+    if (this.broken !== null) throw this.broken;
+    return super.commit(operations, ts);
+  }
+
+  override maintain(ts: number): ReturnType<Store['maintain']> {
+    this.maintained++;
+    this.#started?.();
+    return super.maintain(ts);
+  }
+
+  /** When the store is next called. */
+  called(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#started = resolve;
+    });
+  }
+}
+
+function writerOn(store: Store, shards: number, maintainMs = 1_000_000) {
+  const failures: unknown[] = [];
+  let failed: (() => void) | null = null;
+  const failing = new Promise<void>((resolve) => {
+    failed = resolve;
+  });
+  const writer = new Writer({
+    store,
+    shards,
+    maintainMs,
+    clock: { ...systemClock, now: () => startTs },
+    failed: (error) => {
+      failures.push(error);
+      failed?.();
+    },
+  });
+  onTestFinished(() => writer.release());
+  const link = (): ShardEnd => {
+    const { port1, port2 } = new MessageChannel();
+    writer.connect(port1);
+    return new ShardEnd(port2);
+  };
+  const shard = async (index: number): Promise<ShardEnd> => {
+    const end = link();
+    end.open(index);
+    await end.received(1);
+    return end;
+  };
+  return { writer, failures, failing, link, shard };
+}
+
+function gate(): { wait: Promise<void>; open(): void } {
+  let open = (): void => {};
+  const wait = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { wait, open: () => open() };
+}
+
+describe('the writer', () => {
+  const modelled = () => new HeldStore(defaults, startTs);
+
+  it('lets a shard in with the epoch, and answers each operation of a batch in order', async () => {
+    const store = modelled();
+    const shard = await writerOn(store, 1).shard(0);
+    shard.send(7, message('r', 'x'), message('nowhere', 'x', { auto: 0 }), message('r', 'x'));
+    expect(await shard.received(2)).toEqual([
+      { t: 'opened', epoch: store.epoch },
+      { t: 'result', batch: 7, ts: startTs, outcomes: [1, { code: 'not-found' }, 2] },
+    ]);
+  });
+
+  it('commits as one what all shards have sent while a commit was under way', async () => {
+    const store = modelled();
+    const { shard, writer } = writerOn(store, 3);
+    const shards = [await shard(0), await shard(1), await shard(2)];
+    const held = gate();
+    store.hold = held.wait;
+    const started = store.called();
+    shards[0]?.send(1, message('a', 'x'));
+    await started;
+    shards[1]?.send(1, message('b', 'x'), message('b', 'x'));
+    shards[2]?.send(1, message('a', 'x'));
+    await arrived();
+    expect(writer.stats()).toMatchObject({ queuedBatches: 2, queuedOperations: 3, commits: 0, shards: 3 });
+    held.open();
+    for (const end of shards) await end.received(2);
+    expect(store.batches).toEqual([1, 3]);
+    expect(shards.map(({ got }) => (got[1] as { outcomes: unknown }).outcomes)).toEqual([[1], [1, 2], [2]]);
+    expect(writer.stats()).toMatchObject({ commits: 2, operations: 4, entries: 4, batchLast: 3, queuedBatches: 0 });
+  });
+
+  it('tells the shard of a user what came into the inbox, after the results', async () => {
+    const { shard } = writerOn(modelled(), 2);
+    const shards = [await shard(0), await shard(1)];
+    const bob = ['bob', 'bill', 'ben', 'bart'].find((name) => placeOf(name, 2) === 1) as string;
+    shards[0]?.send(1, direct('alice', bob), message('r', 'x'));
+    expect((await shards[0]?.received(2))?.map(({ t }) => t)).toEqual(['opened', 'result']);
+    expect(await shards[1]?.received(2)).toMatchObject([{ t: 'opened' }, { t: 'inbox', user: bob, n: 1 }]);
+    shards[1]?.send(1, direct('alice', bob));
+    expect((await shards[1]?.received(4))?.map(({ t }) => t)).toEqual(['opened', 'inbox', 'result', 'inbox']);
+  });
+
+  it('lets a successor in after the running batch of its predecessor, and drops what that had waiting', async () => {
+    const store = modelled();
+    const { shard, link } = writerOn(store, 2);
+    const [old, other] = [await shard(0), await shard(1)];
+    const held = gate();
+    store.hold = held.wait;
+    const started = store.called();
+    old.send(1, message('r', 'running'));
+    await started;
+    old.send(2, message('r', 'dropped'));
+    other.send(1, message('r', 'other'));
+    await arrived();
+    const successor = link();
+    successor.open(0, 2);
+    await arrived();
+    old.send(3, message('r', 'late'));
+    await arrived();
+    expect(successor.got).toEqual([]);
+    held.open();
+    await successor.received(1);
+    successor.send(1, message('r', 'next'));
+    await successor.received(2);
+    await other.received(2);
+    expect(store.rooms.get('r')?.entries.map(({ from }) => from)).toEqual(['running', 'other', 'next']);
+  });
+
+  it('an introduction of an older incarnation than the one that is in comes too late', async () => {
+    const store = modelled();
+    const { link } = writerOn(store, 1);
+    const [late, current] = [link(), link()];
+    current.open(0, 2);
+    await current.received(1);
+    const closed = new Promise((resolve) => late.port.once('close', resolve));
+    late.open(0, 1);
+    await closed;
+    current.send(1, message('r', 'x'));
+    expect(await current.received(2)).toMatchObject([{ t: 'opened' }, { outcomes: [1] }]);
+  });
+
+  it('a batch that is too large for a transaction is committed in parts and answered as one', async () => {
+    const store = modelled();
+    const shard = await writerOn(store, 1).shard(0);
+    shard.send(1, ...Array.from({ length: 10_000 }, (_, i) => message(`r${i % 7}`, 'x')));
+    const [, result] = await shard.received(2);
+    expect(store.batches).toEqual([4_096, 4_096, 1_808]);
+    expect(result).toMatchObject({ t: 'result', batch: 1 });
+    expect((result as { outcomes: unknown[] }).outcomes).toHaveLength(10_000);
+    expect((result as { outcomes: unknown[] }).outcomes.at(-1)).toBe(store.rooms.get('r3')?.head);
+  });
+
+  it('upkeep gets its turn however much there is to commit', async () => {
+    const store = modelled();
+    const { shard } = writerOn(store, 1, 1);
+    const end = await shard(0);
+    for (let batch = 1; store.maintained < 3; batch++) {
+      end.send(batch, message('r', 'x'));
+      end.send(-batch, message('r', 'x'));
+      await end.received(batch * 2);
+    }
+    expect(store.batches.length).toBeGreaterThan(0);
+  });
+
+  it('upkeep tells users what they have lost', async () => {
+    const store = new HeldStore({ ...defaults, inboxAgeMs: 0 }, startTs);
+    await store.commit([direct('a', 'b')], startTs - 10);
+    const end = await writerOn({ ...bound(store), maintain: () => store.maintain(startTs + 10) }, 1, 1).shard(0);
+    expect(await end.received(2)).toMatchObject([{ t: 'opened' }, { t: 'inbox-loss', user: 'b', from: 1, to: 1, reason: 'expired' }]);
+  });
+
+  it('stopping commits and answers what has arrived', async () => {
+    const store = modelled();
+    const { writer, shard } = writerOn(store, 2);
+    const [a, b] = [await shard(0), await shard(1)];
+    const held = gate();
+    store.hold = held.wait;
+    const started = store.called();
+    a.send(1, message('r', 'x'));
+    await started;
+    b.send(1, message('r', 'y'));
+    await arrived();
+    const stopped = new Promise<void>((resolve) => writer.stop(resolve));
+    held.open();
+    await stopped;
+    expect(await a.received(2)).toMatchObject([{}, { outcomes: [1] }]);
+    expect(await b.received(2)).toMatchObject([{}, { outcomes: [2] }]);
+  });
+
+  it('a store of no more use ends the thread', async () => {
+    const store = modelled();
+    const { shard, failing, failures } = writerOn(store, 1);
+    const end = await shard(0);
+    store.broken = new Error('gone');
+    end.send(1, message('r', 'x'));
+    await failing;
+    expect(failures).toEqual([store.broken]);
+    expect(end.got).toHaveLength(1);
+  });
+});
+
+function bound(store: Store): Store {
+  return { epoch: store.epoch, commit: (operations, ts) => store.commit(operations, ts), maintain: (ts) => store.maintain(ts), close: () => store.close() };
+}
+
+/** What was posted before on any port of this thread has been received. */
+function arrived(): Promise<void> {
+  return new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.once('message', () => {
+      port1.close();
+      setImmediate(resolve);
+    });
+    port2.postMessage(0);
+  });
+}
