@@ -10,6 +10,7 @@ const pageSize = 50;
 /** Conversations followed from the list of the hub; more can be opened by name. */
 const followedMax = 200;
 const typingMs = 3_000;
+const reconnectMs = 5_000;
 
 export type ChatEvents = {
   changed(): void;
@@ -31,7 +32,8 @@ export class Chat {
   constructor(url: string | URL, me: string, events: ChatEvents) {
     this.me = me;
     this.#events = events;
-    this.#hub = connect(url, { user: me });
+    // Whoever sits before the page waits for it.
+    this.#hub = connect(url, { user: me, backoff: { maxMs: reconnectMs } });
     this.#hub.on('state', () => events.changed());
     this.#hub.on('inbox', (item) => this.#inbox(item));
     this.#hub.on('inbox-gap', ({ from, to, reason }) => events.notice(`${to - from + 1} waiting messages were ${reason} before you came back.`));
@@ -110,6 +112,7 @@ export class Chat {
 
   send(conversation: Conversation, text: string): void {
     const mid = this.#hub.newMid();
+    this.#typed();
     conversation.sending(mid, text);
     const { name, other } = conversation;
     const stored = other === null ? this.#hub.publish(name, text, { mid }) : this.#hub.direct(other, text, { mid });
@@ -126,10 +129,14 @@ export class Chat {
   /** Tells the others, at most once in a while. */
   typing(conversation: Conversation): void {
     if (this.#typingPause !== undefined) return;
-    this.#typingPause = setTimeout(() => {
-      this.#typingPause = undefined;
-    }, typingMs / 2);
+    this.#typingPause = setTimeout(() => this.#typed(), typingMs / 2);
     this.#hub.ephemeral(conversation.name, { typing: true }, { echo: false });
+  }
+
+  /** The next key is told again: others take a message as the end of typing. */
+  #typed(): void {
+    clearTimeout(this.#typingPause);
+    this.#typingPause = undefined;
   }
 
   /** The user looks at the active conversation, or away from the page. */
@@ -148,7 +155,7 @@ export class Chat {
   }
 
   async close(): Promise<void> {
-    clearTimeout(this.#typingPause);
+    this.#typed();
     for (const { typing } of this.conversations.values()) for (const timer of typing.values()) clearTimeout(timer);
     await this.#hub.close();
   }

@@ -3,7 +3,6 @@
  * entry of the bundle.
  */
 import { Chat } from './chat.ts';
-import type { Conversation } from './conversation.ts';
 import { byId, make } from './elements.ts';
 import { View } from './view.ts';
 
@@ -44,19 +43,19 @@ function startChat(user: string): void {
   let welcomed = false;
   const chat: Chat = new Chat(url, user.normalize('NFC'), { changed: () => changed(), notice });
   const act = (work: Promise<void>) => void work.catch((error: unknown) => notice(error instanceof Error ? error.message : String(error)));
-  const show = (conversation: Conversation): void => {
-    sessionStorage.setItem(activeKey, conversation.name);
-    byId('chat', 'div').classList.remove('browsing');
-    act(chat.open(conversation));
-    byId('composer-input', 'textarea').focus();
+  const go = (work: Promise<void>) => {
+    browse(false);
+    act(work.then(() => readyToWrite()));
   };
-  const view = new View(chat, { open: show, write: (other) => act(chat.write(other)) });
+  const view = new View(chat, { open: (conversation) => go(chat.open(conversation)), write: (other) => go(chat.write(other)) });
   const changed = (): void => {
     const { state } = chat;
     if (state.is === 'open' && !welcomed) {
       welcomed = true;
       sessionStorage.setItem(nameKey, user);
     }
+    // What a reload opens again.
+    if (chat.active !== null) sessionStorage.setItem(activeKey, chat.active.name);
     // Refused for good: the name is not one, or somebody ended this session.
     if (state.is === 'closed') stop(state.reason);
     else view.draw();
@@ -69,16 +68,14 @@ function startChat(user: string): void {
     if (!welcomed || problem === '') sessionStorage.removeItem(nameKey);
     signIn(problem);
   };
-  listen(chat, act, stop, listeners.signal);
-  act(chat.start(sessionStorage.getItem(activeKey)));
+  listen(chat, { act, go }, stop, listeners.signal);
+  go(chat.start(sessionStorage.getItem(activeKey)));
 }
 
 /** What the user can do, until `signal`. */
-function listen(chat: Chat, act: (work: Promise<void>) => void, stop: (problem: string) => void, signal: AbortSignal): void {
+function listen(chat: Chat, { act, go }: Record<'act' | 'go', (work: Promise<void>) => void>, stop: (problem: string) => void, signal: AbortSignal): void {
   const composer = byId('composer', 'form');
   const input = byId('composer-input', 'textarea');
-  const frame = byId('chat', 'div');
-  const browse = byId('show-sidebar', 'button');
 
   composer.addEventListener(
     'submit',
@@ -115,9 +112,8 @@ function listen(chat: Chat, act: (work: Promise<void>) => void, stop: (problem: 
       'submit',
       (event) => {
         event.preventDefault();
-        act(add(field.value));
+        go(add(field.value));
         field.value = '';
-        frame.classList.remove('browsing');
       },
       { signal },
     );
@@ -128,7 +124,7 @@ function listen(chat: Chat, act: (work: Promise<void>) => void, stop: (problem: 
   byId('leave', 'button').addEventListener('click', () => chat.active !== null && act(chat.leave(chat.active)), { signal });
   byId('earlier', 'button').addEventListener('click', () => chat.active !== null && act(chat.earlier(chat.active)), { signal });
   byId('sign-out', 'button').addEventListener('click', () => stop(''), { signal });
-  browse.addEventListener('click', () => browse.setAttribute('aria-expanded', String(frame.classList.toggle('browsing'))), { signal });
+  byId('show-sidebar', 'button').addEventListener('click', () => browse(!byId('chat', 'div').classList.contains('browsing')), { signal });
   document.addEventListener('visibilitychange', () => chat.look(document.visibilityState === 'visible'), { signal });
 }
 
@@ -139,6 +135,17 @@ async function suggestRooms(chat: Chat): Promise<void> {
     return option;
   });
   byId('public-rooms', 'datalist').replaceChildren(...options);
+}
+
+/** Shows or hides the lists where there is no room for them beside the conversation. */
+function browse(on: boolean): void {
+  byId('chat', 'div').classList.toggle('browsing', on);
+  byId('show-sidebar', 'button').setAttribute('aria-expanded', String(on));
+}
+
+/** Not where that would raise a keyboard over what one came to read. */
+function readyToWrite(): void {
+  if (matchMedia('(pointer: fine)').matches) byId('composer-input', 'textarea').focus();
 }
 
 /** As high as its text. */

@@ -61,6 +61,9 @@ export class View {
     );
     const unread = all.reduce((sum, conversation) => sum + conversation.unread, 0);
     document.title = unread > 0 ? `(${unread}) Hubbub` : 'Hubbub';
+    const browse = byId('show-sidebar', 'button');
+    browse.dataset.unread = String(unread);
+    browse.ariaLabel = unread > 0 ? `Conversations, ${unread} unread` : 'Conversations';
     this.#drawHead(active);
     this.#drawMessages(active);
     this.#drawPeople(active);
