@@ -4,6 +4,8 @@
  * from a random start within it (section 6.2), so that two makers meet as rarely as two random draws would.
  */
 const countMax = 0x1_0000_0000;
+/** Every byte in hexadecimal. */
+const pairs: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 export class Mids {
   /** The fourth group and the first letters of the fifth: variant and random bits of this maker. */
@@ -29,7 +31,8 @@ export class Mids {
       this.#time = `${time.slice(0, 8)}-${time.slice(8)}-${this.#third}-${this.#maker}`;
     }
     this.#count = (this.#count + 1) % countMax;
-    return this.#time + hex(this.#count, 8);
+    const count = this.#count;
+    return this.#time + (pairs[count >>> 24] as string) + pairs[(count >>> 16) & 255] + pairs[(count >>> 8) & 255] + pairs[count & 255];
   }
 }
 

@@ -27,7 +27,11 @@ export function subscribe(room: RoomState, connection: Connection, command: Comm
       effects.reply(connection, command.id, reply);
     });
   };
-  locate(room, connection, command.position ?? null, effects, answer, (error) => effects.refuse(connection, command.id, 'subscribe', error));
+  locate(room, connection, command.position ?? null, effects, {
+    answer,
+    failed: (error) => effects.refuse(connection, command.id, 'subscribe', error),
+    replaced: () => effects.reply(connection, command.id, { room: room.name, position: { epoch: effects.epoch, seq: room.headSeq }, recovered: true }),
+  });
 }
 
 /** One room of a `resume`; `done` once its `resumed` was sent, or `unsubscribed` where it may not be followed. */
@@ -59,23 +63,31 @@ export function resume(
     });
     done(true);
   };
-  locate(room, connection, position, effects, answer, refused);
+  locate(room, connection, position, effects, { answer, failed: refused, replaced: () => done(false) });
 }
 
 /** Following without a command: the broadcast room at hello, and subscriptions after a restart of the shard. */
 export function refollow(room: RoomState, connection: Connection, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
-  const dropped = (error: CodedError) => effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
   const refusal = mayFollow(room, connection);
+  const dropped = (error: CodedError) => notFollowed(room, connection, error, effects);
   if (refusal !== null) return dropped(refusal);
   const answer = (gaps: Gap[], from: number | null) => {
     follow(room, connection, presence, from, effects, () => {
       if (gaps.length > 0) effects.push(connection, { op: 'gap', room: room.name, gaps });
     });
   };
-  locate(room, connection, position, effects, answer, dropped);
+  locate(room, connection, position, effects, { answer, failed: dropped, replaced: () => {} });
+}
+
+/** The gateway had the room among those of the connection: there it ends as well. */
+export function notFollowed(room: RoomState, connection: Connection, error: CodedError, effects: RoomEffects): void {
+  if (!connection.open) return;
+  effects.detach(room, connection);
+  effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
 }
 
 export function unsubscribe(room: RoomState, connection: Connection, command: Command<'unsubscribe'>, effects: RoomEffects): void {
+  room.locating.get(connection.id)?.();
   drop(room, connection, effects);
   effects.reply(connection, command.id, { room: room.name });
 }
@@ -88,6 +100,9 @@ export function fellBehind(room: RoomState, connection: Connection, lastSeq: num
   effects.feed(connection, () => turn(room, subscriber, effects));
 }
 
+/** One of them is called, once. `replaced`: a later command of the connection came first, and this one has no effect any more. */
+type Located = { answer(gaps: Gap[], from: number | null): void; failed(error: CodedError): void; replaced(): void };
+
 /**
  * Whether everything after `position` can be had: calls `answer` with the gaps and with the position to replay from (null:
  * from the head on). Judged by DESIGN 11.1: the position is at or below the head, and its entry is of its epoch or an earlier one.
@@ -97,9 +112,9 @@ function locate(
   connection: Connection,
   position: Position | 'mark' | null,
   effects: RoomEffects,
-  answer: (gaps: Gap[], from: number | null) => void,
-  failed: (error: CodedError) => void,
+  { answer, failed, replaced }: Located,
 ): void {
+  room.locating.get(connection.id)?.();
   if (position === null) return answer([], null);
   if (position === 'mark') {
     const member = room.members.get(connection.user);
@@ -108,22 +123,29 @@ function locate(
   // Who has seen nothing can have seen nothing that was lost; and the current epoch is the latest, so no entry is of a later one.
   if (position.seq === 0) return replayFrom(room, connection, 0, answer);
   if (position.epoch === effects.epoch && position.seq <= room.headSeq) return replayFrom(room, connection, position.seq, answer);
-  const lost = () => answer([{ room: room.name, from: 1, to: room.headSeq, reason: 'epoch' }], null);
+  const replace = () => {
+    room.locating.delete(connection.id);
+    replaced();
+  };
+  room.locating.set(connection.id, replace);
+  room.pending++;
+  const decide = (error: CodedError | null, lost: boolean) => {
+    room.pending--;
+    if (room.locating.get(connection.id) !== replace) return;
+    room.locating.delete(connection.id);
+    const refusal = error ?? mayFollow(room, connection); // his right may have ended while the store was asked
+    if (refusal !== null) failed(refusal);
+    else if (lost || position.seq > room.headSeq) answer([{ room: room.name, from: 1, to: room.headSeq, reason: 'epoch' }], null);
+    else replayFrom(room, connection, position.seq, answer);
+  };
   effects.read(
     { read: 'position', room: room.name, epoch: position.epoch, seq: position.seq },
     ({ reason }) => {
-      if (reason === 'epoch') lost();
-      else if (position.seq <= room.headSeq) replayFrom(room, connection, position.seq, answer);
+      if (reason === 'epoch' || position.seq <= room.headSeq) decide(null, reason === 'epoch');
       // The client has seen through another node what this one has not heard of yet.
-      else {
-        catchUp(room, effects, (error) => {
-          if (error !== null) failed(error);
-          else if (position.seq <= room.headSeq) replayFrom(room, connection, position.seq, answer);
-          else lost();
-        });
-      }
+      else catchUp(room, effects, (error) => decide(error, false));
     },
-    failed,
+    (error) => decide(error, false),
   );
 }
 

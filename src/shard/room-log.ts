@@ -4,10 +4,11 @@
  */
 import { CodedError, type ErrorCode } from '../protocol/codes.ts';
 import type { Role, Settings } from '../protocol/commands.ts';
+import { dmUsers } from '../protocol/names.ts';
 import type { MemberBody } from '../protocol/pushes.ts';
 import type { Append, EntryRecord, MessageAppend, Outcome } from '../thread/messages.ts';
 import { autoCreates } from '../thread/messages.ts';
-import type { RoomEffects, RoomState } from './room-state.ts';
+import type { CaughtUp, RoomEffects, RoomState } from './room-state.ts';
 import { detachAll, detachRevoked } from './room-subscribers.ts';
 
 const attemptsMax = 5;
@@ -49,9 +50,9 @@ function settle(room: RoomState, operation: Append | MessageAppend, outcome: Out
       appending.done(outcome.seq, false);
       return;
     case 'duplicate':
-      // Perhaps committed by a writer that died before it could say so: then the entry is still to be delivered.
-      if (outcome.seq > room.headSeq) catchUp(room, effects, () => {});
-      appending.done(outcome.seq, true);
+      // Perhaps committed by a writer that died before it could say so: then it is still to be delivered, and takes effect before its answer.
+      if (outcome.seq <= room.headSeq) appending.done(outcome.seq, true);
+      else catchUp(room, effects, () => appending.done(outcome.seq, true));
       return;
     case 'stale':
       if (++appending.attempts > attemptsMax) appending.refused(new CodedError('busy'));
@@ -97,13 +98,32 @@ function arrived(room: RoomState, record: EntryRecord, effects: RoomEffects): vo
 
 function applyAhead(room: RoomState, effects: RoomEffects): void {
   for (let next = room.ahead.get(room.headSeq + 1); next !== undefined; next = room.ahead.get(room.headSeq + 1)) {
-    room.ahead.delete(next.seq);
     apply(room, next, effects);
   }
 }
 
-/** Reads and applies everything above the head; `then` with null once the head is at least what the store had. */
-export function catchUp(room: RoomState, effects: RoomEffects, then: (error: CodedError | null) => void): void {
+/**
+ * Reads and applies everything above the head; `then` with null once the head is at least what the store had. One read of a
+ * room is under way at a time; who asks meanwhile shares the next one, since this one may not see what he has heard of.
+ */
+export function catchUp(room: RoomState, effects: RoomEffects, then: CaughtUp): void {
+  if (room.catching !== null) {
+    room.catching.push(then);
+    return;
+  }
+  room.catching = [];
+  readOn(room, effects, [then]);
+}
+
+function readOn(room: RoomState, effects: RoomEffects, waiting: readonly CaughtUp[]): void {
+  room.pending++;
+  const ended = (error: CodedError | null) => {
+    room.pending--;
+    const next = room.catching ?? [];
+    room.catching = next.length > 0 ? [] : null;
+    for (const then of waiting) then(error);
+    if (next.length > 0) readOn(room, effects, next);
+  };
   effects.read(
     {
       read: 'entries',
@@ -118,19 +138,22 @@ export function catchUp(room: RoomState, effects: RoomEffects, then: (error: Cod
     ({ entries, more }) => {
       for (const record of entries) if (record.seq === room.headSeq + 1) apply(room, record, effects);
       applyAhead(room, effects);
-      if (more && entries.length > 0) catchUp(room, effects, then);
-      else then(null);
+      if (!more || entries.length === 0) return ended(null);
+      room.pending--;
+      readOn(room, effects, waiting);
     },
-    then,
+    ended,
   );
 }
 
 function apply(room: RoomState, record: EntryRecord, effects: RoomEffects): void {
   change(room, record);
-  const revoking = record.kind === 'settings' || (record.kind === 'member' && !mayFollowAfter(room, record));
+  // A room that is created may be private, and whoever waited for it under its name no member.
+  const revoking = record.kind === 'created' || record.kind === 'settings' || (record.kind === 'member' && !mayFollowAfter(room, record));
   // Nothing at or above a revocation reaches the user whose right it ends: deliver what came before, detach him, then go on.
   if (revoking) detachRevoked(room, effects);
   room.headSeq = record.seq;
+  room.ahead.delete(record.seq);
   room.tail.push(record);
   room.lastUsed = effects.tick;
   if (room.subscribers.size > 0) room.undelivered.push(record);
@@ -142,8 +165,12 @@ function apply(room: RoomState, record: EntryRecord, effects: RoomEffects): void
 function change(room: RoomState, record: EntryRecord): void {
   switch (record.kind) {
     case 'message':
-      room.exists = true; // a first message brings a room into being
-      room.createdAt ??= record.ts;
+      if (room.exists) return;
+      room.exists = true; // a first message brings a room into being, and a DM both its members
+      room.createdAt = record.ts;
+      if (room.reserved !== 'dm') return;
+      setSettings(room, { visibility: 'private' });
+      for (const user of dmUsers(room.name) ?? []) room.members.set(user, joinedAt(record, 'member'));
       return;
     case 'created': {
       const body = bodyOf<{ settings: Settings; owner: string | null }>(record);

@@ -26,7 +26,7 @@ export function changeRoom(room: RoomState, connection: Connection, command: Cha
       ('as' in command ? mayActFor(connection, command.as) : null) ??
       decide(room, connection, command);
     if (decision === null) {
-      effects.reply(connection, command.id, replyTo(room, command, room.headSeq));
+      effects.reply(connection, command.id, replyTo(room, connection, command, room.headSeq));
       return settled();
     }
     if (decision instanceof CodedError) {
@@ -52,7 +52,7 @@ export function changeRoom(room: RoomState, connection: Connection, command: Cha
       {
         attempts,
         done: (seq) => {
-          effects.reply(connection, command.id, replyTo(room, command, seq));
+          effects.reply(connection, command.id, replyTo(room, connection, command, seq));
           settled();
         },
         refused: (error) => {
@@ -133,6 +133,6 @@ function settingsOf(command: Command<'create'> | Command<'update'>): Settings {
   return settings;
 }
 
-function replyTo(room: RoomState, command: ChangeCommand, seq: number): object {
-  return command.op === 'join' ? { room: room.name, seq, role: room.members.get(command.as ?? '')?.role ?? 'member' } : { room: room.name, seq };
+function replyTo(room: RoomState, { user }: Connection, command: ChangeCommand, seq: number): object {
+  return command.op === 'join' ? { room: room.name, seq, role: room.members.get(command.as ?? user)?.role ?? 'member' } : { room: room.name, seq };
 }

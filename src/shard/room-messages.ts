@@ -1,8 +1,8 @@
-/** Messages into a room: publish (durable or ephemeral) and direct. The hot path of the hub: nothing here waits or allocates without need. */
+/** Messages into a room: publish (durable or ephemeral) and direct. The hot path of the hub: one object per message follows it to its answer. */
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import { dmUsers } from '../protocol/names.ts';
-import { contentOf } from '../protocol/validate.ts';
+import { contentOf, type MessageContent } from '../protocol/validate.ts';
 import type { Append, MessageAppend } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
 import { authorize } from './authorize.ts';
@@ -15,56 +15,96 @@ export function publish(room: RoomState, connection: Connection, command: Messag
   const refusal = authorize('publish', room.kind, room.relation(connection)) ?? mayActFor(connection, command.as);
   if (refusal !== null) return effects.refuse(connection, command.id, command.op, refusal);
   const content = contentOf(command, connection.format, room.limits.bodyBytesMax);
-  const from = command.as ?? (connection.service ? null : connection.user);
-  if (command.op === 'publish' && command.ephemeral) {
-    if (room.subscribers.size > 0) {
-      room.ephemera.push({ from, content, except: command.echo === false ? connection : null });
-      effects.touched(room);
-    }
-    if (command.id !== undefined) effects.reply(connection, command.id, {});
-    return;
+  if (command.op === 'publish') {
+    if (command.ephemeral) return pass(room, connection, command, content, effects);
+    if (command.echo === false) throw new CodedError('bad-request', 'only an ephemeral can leave out its sender', 'echo');
   }
-  if (command.op === 'publish' && command.echo === false) {
-    return effects.refuse(connection, command.id, command.op, new CodedError('bad-request', 'only an ephemeral can leave out its sender', 'echo'));
-  }
-  const mid = command.mid ?? effects.mid();
-  const send = () => append(room, room.reserved === 'dm' ? directAppend() : messageAppend(), appending, effects);
-  const messageAppend = (): MessageAppend => [room.name, room.authSeq, mid, from, command.thread ?? null, content.stored, autoCreateCode(room)];
-  // Both users' inboxes: the sender's other devices get it the same way; the store leaves out the one it came from.
-  const directAppend = (): Append => ({
-    type: 'append',
-    room: room.name,
-    authSeq: room.authSeq,
-    autoCreate: 'dm',
-    mid,
-    kind: 'message',
-    from,
-    thread: command.thread ?? null,
-    body: content.stored,
-    change: null,
-    inbox: [...new Set(dmUsers(room.name) ?? [])].sort((a, b) => Number(a === from) - Number(b === from)),
-    origin: from === null ? null : { user: from, device: connection.service ? '' : connection.device },
-  });
-  const appending: Appending = {
-    attempts: 0,
-    done: (seq, duplicate) => {
-      if (command.id === undefined) return;
-      const fields: { room?: string; seq: number; mid?: string; duplicate?: true } = command.op === 'direct' ? { room: room.name, seq } : { seq };
-      if (command.mid === undefined) fields.mid = mid;
-      if (duplicate) fields.duplicate = true;
-      effects.reply(connection, command.id, fields);
-    },
-    refused: (error) => effects.refuse(connection, command.id, command.op, error),
-    again: () => {
-      const late = authorize('publish', room.kind, room.relation(connection));
-      if (late !== null) effects.refuse(connection, command.id, command.op, late);
-      else send();
-    },
-  };
-  send();
+  new Publication(room, connection, command, content.stored, effects).send();
 }
 
 /** Only an API key says who a command is from. */
 export function mayActFor(connection: Connection, as: string | undefined): CodedError | null {
   return as === undefined || connection.service ? null : new CodedError('forbidden', 'only an API key may act for a user');
+}
+
+function senderOf(connection: Connection, command: Message): string | null {
+  return command.as ?? (connection.service ? null : connection.user);
+}
+
+/** An ephemeral: to those who follow live now, and to nobody else ever. */
+function pass(room: RoomState, connection: Connection, command: Command<'publish'>, content: MessageContent, effects: RoomEffects): void {
+  if (room.subscribers.size > 0) {
+    room.ephemera.push({ from: senderOf(connection, command), content, except: command.echo === false ? connection : null });
+    effects.touched(room);
+  }
+  effects.reply(connection, command.id, {});
+}
+
+/** One durable message on its way through the store. */
+class Publication implements Appending {
+  attempts = 0;
+  readonly #room: RoomState;
+  readonly #connection: Connection;
+  readonly #command: Message;
+  readonly #body: MessageContent['stored'];
+  readonly #mid: string;
+  readonly #effects: RoomEffects;
+
+  constructor(room: RoomState, connection: Connection, command: Message, body: MessageContent['stored'], effects: RoomEffects) {
+    this.#room = room;
+    this.#connection = connection;
+    this.#command = command;
+    this.#body = body;
+    this.#mid = command.mid ?? effects.mid();
+    this.#effects = effects;
+  }
+
+  send(): void {
+    append(this.#room, this.#room.reserved === 'dm' ? this.#direct() : this.#message(), this, this.#effects);
+  }
+
+  done(seq: number, duplicate: boolean): void {
+    const { id, op, mid } = this.#command;
+    if (id === undefined) return;
+    const fields: { room?: string; seq: number; mid?: string; duplicate?: true } = op === 'direct' ? { room: this.#room.name, seq } : { seq };
+    if (mid === undefined) fields.mid = this.#mid;
+    if (duplicate) fields.duplicate = true;
+    this.#effects.reply(this.#connection, id, fields);
+  }
+
+  refused(error: CodedError): void {
+    this.#effects.refuse(this.#connection, this.#command.id, this.#command.op, error);
+  }
+
+  again(): void {
+    const refusal = authorize('publish', this.#room.kind, this.#room.relation(this.#connection));
+    if (refusal === null) this.send();
+    else this.refused(refusal);
+  }
+
+  #message(): MessageAppend {
+    const room = this.#room;
+    return [room.name, room.authSeq, this.#mid, senderOf(this.#connection, this.#command), this.#command.thread ?? null, this.#body, autoCreateCode(room)];
+  }
+
+  /** Into the inboxes of both: the sender's other devices get it the same way, and the store leaves out the one it came from. */
+  #direct(): Append {
+    const room = this.#room;
+    const from = senderOf(this.#connection, this.#command);
+    const users = [...new Set(dmUsers(room.name) ?? [])];
+    return {
+      type: 'append',
+      room: room.name,
+      authSeq: room.authSeq,
+      autoCreate: 'dm',
+      mid: this.#mid,
+      kind: 'message',
+      from,
+      thread: this.#command.thread ?? null,
+      body: this.#body,
+      change: null,
+      inbox: users.sort((a, b) => Number(a === from) - Number(b === from)),
+      origin: from === null ? null : { user: from, device: this.#connection.service ? '' : this.#connection.device },
+    };
+  }
 }

@@ -36,7 +36,9 @@ function history(room: RoomState, connection: Connection, command: Command<'hist
     return effects.refuse(connection, command.id, 'history', new CodedError('bad-request', 'one of before, after and around', 'before'));
   }
   const { first } = room.floor(connection);
-  const asOf = { epoch: effects.epoch, seq: room.headSeq };
+  // As of now for all of it: what comes while a page is read may not be his any more.
+  const head = room.headSeq;
+  const asOf = { epoch: effects.epoch, seq: head };
   const failed = (error: CodedError) => effects.refuse(connection, command.id, 'history', error);
   const answer = (entries: EntryRecord[], more: boolean) => effects.replyEntries(connection, command.id, { room: room.name, more, asOf }, entries);
   const page = (from: number, to: number, count: number, descending: boolean, done: (entries: EntryRecord[], more: boolean) => void) => {
@@ -47,11 +49,11 @@ function history(room: RoomState, connection: Connection, command: Command<'hist
       failed,
     );
   };
-  if (after !== undefined) return page(Math.max(first, after + 1), room.headSeq, limit, false, answer);
-  if (around === undefined) return page(first, Math.min(room.headSeq, (before ?? room.headSeq + 1) - 1), limit, true, answer);
+  if (after !== undefined) return page(Math.max(first, after + 1), head, limit, false, answer);
+  if (around === undefined) return page(first, Math.min(head, (before ?? head + 1) - 1), limit, true, answer);
   const below = Math.floor(limit / 2);
-  page(first, Math.min(room.headSeq, around - 1), below, true, (older, moreOlder) => {
-    page(Math.max(first, around), room.headSeq, limit - below, false, (newer, moreNewer) => answer([...older, ...newer], moreOlder || moreNewer));
+  page(first, Math.min(head, around - 1), below, true, (older, moreOlder) => {
+    page(Math.max(first, around), head, limit - below, false, (newer, moreNewer) => answer([...older, ...newer], moreOlder || moreNewer));
   });
 }
 

@@ -4,6 +4,7 @@
  */
 
 import type { FilledOptions } from '../options.ts';
+import type { CodedError } from '../protocol/codes.ts';
 import type { Role, Settings } from '../protocol/commands.ts';
 import { dmUsers } from '../protocol/names.ts';
 import type { RoomInfo } from '../protocol/pushes.ts';
@@ -37,6 +38,7 @@ export interface RoomEffects extends Effects {
 
 /** `except`: the sender's connection, where it wants no echo. */
 export type Ephemeral = { from: string | null; content: MessageContent; except: Connection | null };
+export type CaughtUp = (error: CodedError | null) => void;
 export type MemberState = { role: Role; sinceSeq: number; sinceTs: number; received: number; read: number };
 export type Subscriber = {
   readonly connection: Connection;
@@ -74,9 +76,13 @@ export class RoomState {
   ephemera: Ephemeral[] = [];
   /** Committed entries above head + 1 that wait for the ones in between. */
   readonly ahead = new Map<number, EntryRecord>();
+  /** While the store is read above the head: who waits for the next read. */
+  catching: CaughtUp[] | null = null;
+  /** Connections whose position the store is asked about, each with what ends that wait because a later command replaces it. */
+  readonly locating = new Map<ConnectionId, () => void>();
   /** The head that other nodes were last told. */
   announcedSeq = 0;
-  /** Appends sent to the store and not settled. */
+  /** Appends and reads on their way whose answer changes this state. */
   pending = 0;
   /** Monotonic ms. */
   lastUsed = 0;

@@ -6,7 +6,7 @@ import { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import type { Connection } from './actor.ts';
 import { tellAudience } from './room-audience.ts';
-import { fellBehind, refollow, resume, subscribe, unsubscribe } from './room-following.ts';
+import { fellBehind, notFollowed, refollow, resume, subscribe, unsubscribe } from './room-following.ts';
 import { catchUp } from './room-log.ts';
 import { changeRoom } from './room-members.ts';
 import { publish } from './room-messages.ts';
@@ -46,6 +46,7 @@ export class RoomActor {
   /** Changes on their way; while all of them are joins, further joins may go. */
   #changing = 0;
   #joinsOnly = true;
+  #draining = false;
 
   constructor(state: RoomState) {
     this.state = state;
@@ -71,7 +72,7 @@ export class RoomActor {
   }
 
   follow(connection: Connection, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
-    const fail = (error: CodedError) => effects.push(connection, { op: 'unsubscribed', room: this.state.name, reason: error.code });
+    const fail = (error: CodedError) => notFollowed(this.state, connection, error, effects);
     this.#deliver({ join: false, run: () => refollow(this.state, connection, position, presence, effects), fail }, effects);
   }
 
@@ -137,9 +138,12 @@ export class RoomActor {
     );
   }
 
-  // A letter may end at once and drain again: each is taken off before it runs.
+  // A change that ends at once asks to drain again: the loop under way goes on, so that a full mailbox does not become a full stack.
   #drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
     while (this.#waiting > 0 && this.#open(this.#mailbox[this.#next] as Letter)) (this.#mailbox[this.#next++] as Letter).run();
+    this.#draining = false;
     if (this.#waiting === 0 || this.#next > 1_000) {
       this.#mailbox = this.#mailbox.slice(this.#next);
       this.#next = 0;
