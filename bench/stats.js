@@ -1,12 +1,18 @@
 /** Figures that the hub keeps of itself, from its `/stats`. */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Threads tell theirs with their heartbeat, so an answer may be as old as one. */
+const beatMs = 1_100;
 
 /** @typedef {Record<string, Record<string, unknown>>} Stats by thread, then by name */
 
 /**
+ * As they are now: waits until the answer holds everything that has happened.
  * @param {number} port
  * @returns {Promise<Stats>}
  */
 export async function hubStats(port) {
+  await sleep(beatMs);
   const answer = await fetch(`http://127.0.0.1:${port}/stats`);
   if (!answer.ok) throw new Error(`/stats answers ${answer.status}`);
   return /** @type {Promise<Stats>} */ (answer.json());

@@ -5,13 +5,12 @@
 const none = '–';
 
 /**
- * Three significant digits, with thousands separated.
+ * Three significant digits, with thousands separated; a whole number as it is.
  * @param {number | null | undefined} value
  */
 export function figure(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return none;
-  if (Math.abs(value) >= 1_000) return Math.round(value).toLocaleString('en');
-  if (value === 0) return '0';
+  if (Math.abs(value) >= 1_000 || Number.isInteger(value)) return Math.round(value).toLocaleString('en');
   return Math.abs(value) >= 100 ? value.toFixed(0) : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
