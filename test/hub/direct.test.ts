@@ -142,12 +142,13 @@ describe('a direct message', () => {
   });
 });
 
+const small = await startHub({ inboxItemsMax: 5, inboxBytesMax: 50_000 });
+
 describe('a full inbox', () => {
   it('I5 I6 drops the oldest and says so', async () => {
-    const own = await startHub({ inboxItemsMax: 5 });
-    const alice = await connect('alice', undefined, own.url);
+    const alice = await connect('alice', undefined, small.url);
     for (let i = 1; i <= 8; i++) await alice.ok('direct', { to: 'bob', body: i });
-    const bob = await connect('bob', undefined, own.url);
+    const bob = await connect('bob', undefined, small.url);
     expect(await bob.next('inbox-gap')).toEqual({ op: 'inbox-gap', from: 1, to: 3, reason: 'dropped' });
     expect(await items(bob, 5)).toEqual([4, 5, 6, 7, 8]);
     expect(bob.pushes.map(({ op }) => op)).toEqual(['inbox-gap', ...Array.from({ length: 5 }, () => 'inbox')]);
@@ -169,12 +170,11 @@ describe('a full inbox', () => {
   });
 
   it('I5 I6 counts bytes too', async () => {
-    const own = await startHub({ inboxBytesMax: 50_000 });
-    const alice = await connect('alice', undefined, own.url);
-    for (let i = 1; i <= 4; i++) await alice.ok('direct', { to: 'bob', body: `${i}${'x'.repeat(20_000)}` });
-    const bob = await connect('bob', undefined, own.url);
-    expect(await bob.next('inbox-gap')).toMatchObject({ from: 1, to: 2, reason: 'dropped' });
-    expect((await items(bob, 2)).map((body) => String(body).slice(0, 1))).toEqual(['3', '4']);
+    const alice = await connect('alice', undefined, small.url);
+    for (let i = 1; i <= 4; i++) await alice.ok('direct', { to: 'heavy', body: `${i}${'x'.repeat(20_000)}` });
+    const reader = await connect('heavy', undefined, small.url);
+    expect(await reader.next('inbox-gap')).toMatchObject({ from: 1, to: 2, reason: 'dropped' });
+    expect((await items(reader, 2)).map((body) => String(body).slice(0, 1))).toEqual(['3', '4']);
   });
 
   it('I4 I6 lets go of what is too old, and says so', async () => {
@@ -220,12 +220,11 @@ describe('the ledger', () => {
   });
 
   it('I8 knows what was dropped', async () => {
-    const own = await startHub({ inboxItemsMax: 1 });
-    const alice = await connect('alice', undefined, own.url);
+    const alice = await connect('alice', undefined, small.url);
     const mid = v7();
-    const { room } = await alice.ok('direct', { to: 'bob', mid, body: 1 });
-    await alice.ok('direct', { to: 'bob', body: 2 });
-    expect((await alice.ok('delivery', { room, mid, user: 'bob' })).deliveries).toMatchObject([{ state: 'dropped', endedAt: expect.any(Number) }]);
+    const { room } = await alice.ok('direct', { to: 'carol', mid, body: 1 });
+    for (let i = 0; i < 5; i++) await alice.ok('direct', { to: 'carol', body: 2 });
+    expect((await alice.ok('delivery', { room, mid, user: 'carol' })).deliveries).toMatchObject([{ state: 'dropped', endedAt: expect.any(Number) }]);
   });
 });
 

@@ -84,8 +84,7 @@ describe('a backend', () => {
     expect(await bob.next('unsubscribed')).toMatchObject({ room: 'team' });
     expect(await call('DELETE', path)).toMatchObject({ status: 200 });
     expect(await call('GET', `${path}/messages/${v7()}/delivery`)).toMatchObject({ status: 404, body: { error: { code: 'not-found', retry: false } } });
-    // In development any name is a room to be: this one has no member, no title, and was not made yet.
-    expect((await call('GET', path)).body).toMatchObject({ members: 0, title: null, createdAt: null });
+    expect(await call('GET', path)).toMatchObject({ status: 404 });
   });
 
   it('sees who is there, and can put a user out for good', async () => {

@@ -10,7 +10,7 @@ import { readLogs } from '../kit/reader.ts';
 import { Recorder } from '../kit/recorder.ts';
 import { seeded } from '../kit/seeded.ts';
 
-const rounds = Number(process.env.ROUNDS ?? 6);
+const rounds = Number(process.env.ROUNDS ?? 5);
 const rooms = Array.from({ length: 5 }, (_, i) => `room-${i}`);
 
 it(`M1 M2 F2 nothing acknowledged is lost or doubled by ${rounds} kills`, { timeout: 20_000 + rounds * 10_000 }, async () => {

@@ -4,7 +4,7 @@ import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 
 const graceMs = 300;
-const hub = await startHub({ presenceGraceMs: graceMs });
+const hub = await startHub({ presenceGraceMs: graceMs, audienceMax: 5 });
 const connect = (user: string, url = hub.url): Promise<RawClient> => RawClient.connect(url, { user });
 
 async function statusOf(by: RawClient, user: string): Promise<string | undefined> {
@@ -120,19 +120,19 @@ describe('the audience of a room', () => {
   });
 
   it('P3 above its limit is told as a number', async () => {
-    const own = await startHub({ audienceMax: 5 });
-    const alice = await connect('alice', own.url);
+    const alice = await connect('b-alice');
     await alice.ok('subscribe', { room: 'stadium', presence: true });
-    for (let i = 0; i < 10; i++) await (await connect(`fan-${i}`, own.url)).ok('subscribe', { room: 'stadium' });
+    for (let i = 0; i < 10; i++) await (await connect(`fan-${i}`)).ok('subscribe', { room: 'stadium' });
     expect(await alice.next('audience', ({ count }) => count === 11)).not.toHaveProperty('users');
-    const late = await connect('late', own.url);
+    const late = await connect('late');
     expect((await late.ok('subscribe', { room: 'stadium', presence: true })).audience).toEqual({ count: 12 });
   });
 });
 
-describe('after a restart', () => {
+describe('after a restart', async () => {
+  const own = await startHub({ presenceGraceMs: graceMs });
+
   it.each(['SIGTERM', 'SIGKILL'] as const)('P2 by %s there are no ghosts, and who was last seen when is still known', async (signal) => {
-    const own = await startHub({ presenceGraceMs: graceMs });
     const before = await connect('alice', own.url);
     await connect('ghost', own.url);
     expect(await statusOf(before, 'ghost')).toBe('online');

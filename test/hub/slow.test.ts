@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { checkHistory } from '../kit/checker.ts';
-import { type Hub, startHub } from '../kit/hub.ts';
+import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { Recorder } from '../kit/recorder.ts';
 
@@ -14,12 +14,13 @@ const bodyBytes = 60_000;
 const messages = 560; // 32 MiB for each reader
 const slowReaders = 8;
 
-function residentBytes(hub: Hub): number {
+const hub = await startHub({ rateLimit: 0, slowMs: 600_000, heartbeatMs: 600_000 });
+
+function residentBytes(): number {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${hub.pid}/status`, 'utf8'))?.[1] ?? Number.NaN) * 1024;
 }
 
 it('F7 costs the others nothing, the hub little, and itself no message', async () => {
-  const hub = await startHub({ rateLimit: 0, slowMs: 600_000, heartbeatMs: 600_000 });
   const recorder = new Recorder();
   const slow = await Promise.all(
     Array.from({ length: slowReaders }, (_, i) => RawClient.connect(hub.url, { user: `slow-${i}`, format: i % 2 ? 'json' : 'msgpack', recorder })),
@@ -28,13 +29,13 @@ it('F7 costs the others nothing, the hub little, and itself no message', async (
   const writer = await RawClient.connect(hub.url, { user: 'writer', recorder });
   for (const client of [...slow, fast]) await client.ok('subscribe', { room: 'heavy' });
   for (const client of slow) client.pause();
-  const before = residentBytes(hub);
+  const before = residentBytes();
   let most = before;
 
   const body = 'x'.repeat(bodyBytes);
   for (let sent = 0; sent < messages; sent += 8) {
     await Promise.all(Array.from({ length: 8 }, () => writer.ok('publish', { room: 'heavy', body })));
-    most = Math.max(most, residentBytes(hub));
+    most = Math.max(most, residentBytes());
   }
   await fast.until(() => fast.entries('heavy').length === messages);
 
@@ -55,9 +56,9 @@ it('F7 costs the others nothing, the hub little, and itself no message', async (
 });
 
 it('F7 is closed when it takes nothing at all for too long, and resumes where it stood', async () => {
-  const hub = await startHub({ rateLimit: 0, slowMs: 500, heartbeatMs: 600_000 });
-  const stuck = await RawClient.connect(hub.url, { user: 'stuck' });
-  const writer = await RawClient.connect(hub.url, { user: 'writer' });
+  const impatient = await startHub({ rateLimit: 0, slowMs: 500, heartbeatMs: 600_000 });
+  const stuck = await RawClient.connect(impatient.url, { user: 'stuck' });
+  const writer = await RawClient.connect(impatient.url, { user: 'writer' });
   await stuck.ok('subscribe', { room: 'heavy' });
   stuck.pause();
   const body = 'x'.repeat(bodyBytes);
@@ -68,14 +69,13 @@ it('F7 is closed when it takes nothing at all for too long, and resumes where it
   stuck.resume();
   expect([4003, 1006]).toContain((await stuck.closed).code);
   const last = stuck.entries('heavy').at(-1)?.seq ?? 0;
-  const back = await RawClient.connect(hub.url, { user: 'stuck' });
+  const back = await RawClient.connect(impatient.url, { user: 'stuck' });
   await back.ok('subscribe', { room: 'heavy', position: { epoch: back.welcome?.epoch, seq: last } });
   await back.until(() => back.entries('heavy').at(-1)?.seq === messages);
   expect([...stuck.entries('heavy'), ...back.entries('heavy')].map(({ seq }) => seq)).toEqual(Array.from({ length: messages }, (_, i) => i + 1));
 });
 
 it('F7 M6 gets no ephemera while it is behind, and loses nothing else', async () => {
-  const hub = await startHub({ rateLimit: 0, slowMs: 600_000 });
   const slow = await RawClient.connect(hub.url, { user: 'slow' });
   const writer = await RawClient.connect(hub.url, { user: 'writer' });
   await slow.ok('subscribe', { room: 'mixed' });

@@ -10,7 +10,7 @@ import { RawSocket, upgradeRequest } from '../kit/raw-socket.ts';
 const secret = 'a secret of forty characters, no less!!!';
 const second = 'another one that came with the rotation!';
 const origin = 'https://chat.example.com';
-const hub = await startHub({ production: true, jwtSecrets: [`k1:${secret}`, `k2:${second}`], origins: [origin], opsPort: 0, refreshGraceMs: 300 });
+const hub = await startHub({ production: true, jwtSecrets: [`k1:${secret}`, `k2:${second}`], origins: [origin], opsPort: 0 });
 
 type Claims = { user?: string; seconds?: number; kid?: string; key?: string; scope?: string };
 const issued: string[] = [];
@@ -94,7 +94,8 @@ describe('renewal', () => {
   });
 
   it('H5 is owed: without it the connection ends after the grace, to come back with a fresh token', async () => {
-    const client = await RawClient.connect(hub.url, { token: await token({ seconds: 1 }) });
+    const strict = await startHub({ production: true, jwtSecrets: [`k1:${secret}`], origins: [origin], opsPort: 0, refreshGraceMs: 100 });
+    const client = await RawClient.connect(strict.url, { token: await token({ seconds: 2 }) });
     expect((await client.closed).code).toBe(4005);
   });
 
