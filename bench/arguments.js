@@ -10,7 +10,7 @@ export const usage = `npm run bench -- [scenario ...] [flags]
   --rounds N     repeat every row in turn and keep the middle one (1)
   --entries N    entries of the long log of history and growth (1000000)
   --write        write RESULTS.md, RESULTS.json and results.svg; a run of everything does so anyway
-  --profile      start hubs with CPU profiles and print where each thread's time goes
+  --profile      start hubs with CPU profiles and print where each thread's time goes (--write: keeps these only)
   --no-build     take dist/ as it is
   --hub DIR      run the hub of another checkout, as it was built there`;
 

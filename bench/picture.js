@@ -46,8 +46,8 @@ text { font: 12px system-ui, sans-serif; fill: #1f2328 } .end { text-anchor: end
 <rect width="${width}" height="${height}" class="ground"/>
 ${text(12, 24, `Deliveries per second, as a multiple of a naive ${base} hub (logarithmic)`, 'title')}
 <rect x="12" y="36" width="12" height="12" class="durable"/>${text(30, 46, 'Hubbub, committed to disk before delivery', '')}
-<rect x="292" y="36" width="12" height="12" class="ephemeral"/>${text(310, 46, 'Hubbub, ephemeral', '')}
-<rect x="442" y="36" width="12" height="12" class="peer"/>${text(460, 46, 'others, nothing stored', '')}
+<rect x="306" y="36" width="12" height="12" class="ephemeral"/>${text(324, 46, 'Hubbub, ephemeral', '')}
+<rect x="456" y="36" width="12" height="12" class="peer"/>${text(474, 46, 'others, nothing stored', '')}
 ${parts.join('\n')}
 </svg>
 `;
