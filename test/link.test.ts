@@ -126,4 +126,53 @@ describe('Arena', () => {
         .toString(),
     ).toBe('zz');
   });
+
+  it('credit that comes with a batch sends what had none', async () => {
+    const { port1, port2 } = new MessageChannel();
+    const arrived: number[] = [];
+    let wake: () => void = () => {};
+    const limits = { creditBatches: 1, itemsMax: 100, bytesMax: 1_000_000 };
+    const a = new Link<Message, Message>(port1, { batch: () => {} }, limits);
+    const b: Link<Message, Message> = new Link<Message, Message>(port2, {
+      batch: (list) => {
+        for (const message of list) arrived.push((message as Message).n);
+        // An answer at once, which takes the credit with it.
+        b.push({ n: 0 });
+        b.flush();
+        wake();
+      },
+    });
+    open.push(a, b);
+    a.push({ n: 1 });
+    a.flush();
+    a.push({ n: 2 });
+    await new Promise<void>((resolve) => {
+      wake = () => arrived.length === 2 && resolve();
+    });
+    expect(arrived).toEqual([1, 2]);
+  });
+
+  it('two ends that are both full do not wait for each other', async () => {
+    const { port1, port2 } = new MessageChannel();
+    const limits = { creditBatches: 1, itemsMax: 3, bytesMax: 1_000_000 };
+    const arrived = { gateway: 0, shard: 0 };
+    let wake: () => void = () => {};
+    const gateway = new Link<Message, Message>(port1, { batch: (list) => count('gateway', list) }, { ...limits, keepsCredit: false });
+    const shard = new Link<Message, Message>(port2, { batch: (list) => count('shard', list) }, limits);
+    open.push(gateway, shard);
+    const count = (end: 'gateway' | 'shard', list: readonly unknown[]): void => {
+      arrived[end] += list.length;
+      wake();
+    };
+    for (const link of [gateway, shard]) {
+      link.push({ n: 1 });
+      link.flush(); // the only credit
+      for (let n = 2; n <= 4; n++) link.push({ n });
+      expect(link.full).toBe(true);
+    }
+    await new Promise<void>((resolve) => {
+      wake = () => arrived.gateway + arrived.shard === 8 && resolve();
+    });
+    expect(arrived).toEqual({ gateway: 4, shard: 4 });
+  });
 });

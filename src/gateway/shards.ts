@@ -3,7 +3,7 @@
  * what is for it is refused with `busy` by those who ask `ready` first.
  */
 import type { MessagePort } from 'node:worker_threads';
-import { Link } from '../thread/link.ts';
+import { Link, linkLimitDefaults } from '../thread/link.ts';
 import type { RoomKey, ToGateway, ToShard } from '../thread/messages.ts';
 import type { Sender, Slot } from './connection.ts';
 
@@ -41,14 +41,20 @@ export class Shards {
     handlers: { batch(shard: Shard, list: (number | ToGateway)[], arena: Buffer): void; closed(shard: Shard): void },
   ): void {
     shard.link?.close();
-    const link: ShardLink = new Link<ToShard, ToGateway>(port, {
-      batch: (list, arena) => {
-        if (shard.link === link) handlers.batch(shard, list, arena);
+    // The gateway refuses commands when its batch is full; what shards say it takes always, so that the two never wait for each other.
+    const limits = { ...linkLimitDefaults, keepsCredit: false };
+    const link: ShardLink = new Link<ToShard, ToGateway>(
+      port,
+      {
+        batch: (list, arena) => {
+          if (shard.link === link) handlers.batch(shard, list, arena);
+        },
+        closed: () => {
+          if (shard.link === link) handlers.closed(shard);
+        },
       },
-      closed: () => {
-        if (shard.link === link) handlers.closed(shard);
-      },
-    });
+      limits,
+    );
     shard.link = link;
     shard.incarnations++;
   }

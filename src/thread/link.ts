@@ -14,6 +14,8 @@ export type LinkLimits = {
   /** What may collect while there is no credit, before `full` says so. */
   itemsMax: number;
   bytesMax: number;
+  /** False at one end of a pair at least: two that are full and keep the other's credit would wait for each other for ever. */
+  keepsCredit?: boolean;
 };
 export const linkLimitDefaults: LinkLimits = { creditBatches: 2, itemsMax: 100_000, bytesMax: 64 * 1024 * 1024 };
 
@@ -49,6 +51,7 @@ export class Link<Out extends object, In extends object> {
         return;
       }
       this.#credit += message.credit;
+      if (this.#items > 0) this.flush(); // it may have waited for nothing else
       // Counted first: an answer that is sent while the batch is worked off takes the credit with it.
       this.#owed++;
       try {
@@ -134,7 +137,7 @@ export class Link<Out extends object, In extends object> {
   }
 
   #repay(): void {
-    if (this.#owed === 0 || this.#held > 0 || this.full || this.#closed) return;
+    if (this.#owed === 0 || this.#held > 0 || (this.full && this.#limits.keepsCredit !== false) || this.#closed) return;
     this.#port.postMessage(this.#owed);
     this.#owed = 0;
   }
