@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 
-const hub = await startHub({ broadcastEntriesMax: 5 });
+const hub = await startHub({ broadcastEntriesMax: 5, shards: 2 });
 const connect = (user: string, device?: string): Promise<RawClient> => RawClient.connect(hub.url, { user, device });
 
 it('B1 a broadcast reaches every connection, in both subprotocols, with one seq', async () => {

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 
-const hub = await startHub();
+const hub = await startHub({ shards: 2 });
 const connect = (user: string, device?: string, url = hub.url): Promise<RawClient> => RawClient.connect(url, { user, device });
 
 async function items(client: RawClient, count: number): Promise<unknown[]> {

@@ -15,7 +15,7 @@ const rooms = Array.from({ length: 5 }, (_, i) => `room-${i}`);
 
 it(`M1 M2 F2 nothing acknowledged is lost or doubled by ${rounds} kills`, { timeout: 20_000 + rounds * 10_000 }, async () => {
   const random = seeded();
-  const hub = await startHub({ rateLimit: 0, presenceGraceMs: 0 });
+  const hub = await startHub({ rateLimit: 0, presenceGraceMs: 0, shards: 2 });
   const recorder = new Recorder();
   const users = Array.from({ length: 20 }, (_, i) => new Loyal(`user-${i}`, rooms, { recorder, format: i % 2 ? 'json' : 'msgpack', device: 'only' }));
   const ackedInAll = (): number => users.reduce((sum, user) => sum + user.acked, 0);

@@ -10,7 +10,7 @@ import { seeded } from '../kit/seeded.ts';
 const clientsAll = 200;
 const messagesEach = 50;
 const rooms = Array.from({ length: 20 }, (_, i) => `room-${i}`);
-const hub = await startHub({ rateLimit: 0 });
+const hub = await startHub({ rateLimit: 0, shards: 3 });
 
 it('M2 R4 every subscriber sees the same gapless order, whatever his subprotocol', async () => {
   const random = seeded();

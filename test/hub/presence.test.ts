@@ -4,7 +4,7 @@ import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 
 const graceMs = 300;
-const hub = await startHub({ presenceGraceMs: graceMs, audienceMax: 5 });
+const hub = await startHub({ presenceGraceMs: graceMs, audienceMax: 5, shards: 3 });
 const connect = (user: string, url = hub.url): Promise<RawClient> => RawClient.connect(url, { user });
 
 async function statusOf(by: RawClient, user: string): Promise<string | undefined> {
@@ -130,7 +130,7 @@ describe('the audience of a room', () => {
 });
 
 describe('after a restart', async () => {
-  const own = await startHub({ presenceGraceMs: graceMs });
+  const own = await startHub({ presenceGraceMs: graceMs, shards: 2 });
 
   it.each(['SIGTERM', 'SIGKILL'] as const)('P2 by %s there are no ghosts, and who was last seen when is still known', async (signal) => {
     const before = await connect('alice', own.url);

@@ -8,7 +8,7 @@ import { Recorder } from '../kit/recorder.ts';
 import { seeded } from '../kit/seeded.ts';
 
 // A tail of 16 entries: most of what is missed here is read from the store.
-const hub = await startHub({ tailItemsMax: 16, rateLimit: 0 });
+const hub = await startHub({ tailItemsMax: 16, rateLimit: 0, shards: 3 });
 const connect = (user: string): Promise<RawClient> => RawClient.connect(hub.url, { user });
 const seqs = (client: RawClient, room: string): number[] => client.entries(room).map(({ seq }) => seq);
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);

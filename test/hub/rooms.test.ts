@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 
-const hub = await startHub();
+const hub = await startHub({ shards: 2 });
 const connect = (user: string): Promise<RawClient> => RawClient.connect(hub.url, { user });
 
 async function roomsOf(client: RawClient, fields: Record<string, unknown> = {}): Promise<string[]> {
