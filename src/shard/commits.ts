@@ -79,9 +79,10 @@ export class Commits {
     switch (message.t) {
       case 'opened':
         this.#open = true;
-        this.#handlers.opened(message.epoch);
+        // Before the handler, whose turn may send the next batch: that one must not go twice.
         if (this.#sent !== null) this.#post(this.#sent.batch);
         else this.flush();
+        this.#handlers.opened(message.epoch);
         return;
       case 'result':
         return this.#settle(message);
