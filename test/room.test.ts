@@ -229,6 +229,7 @@ describe('a room', () => {
 
   it('an idle room without subscribers may be forgotten, one with anything left may not', () => {
     const { node, alice, bob } = world();
+    node.send(alice, publish(0)); // a name without a room is not kept at all
     node.send(alice, { op: 'subscribe' });
     node.advance(61_000);
     expect(node.actor.tick(node)).toBe(false);

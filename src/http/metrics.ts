@@ -42,6 +42,7 @@ const rows: Readonly<Record<string, Row>> = {
   linkDepth: gauge('Items on the way to the other thread', 'shard'),
   rooms: gauge('Active rooms'),
   tailBytes: gauge('Bytes of entries kept in memory'),
+  followed: gauge('Rooms that connections follow or asked to follow'),
   commands: counter('Commands carried out'),
   pendingAppends: gauge('Operations waiting for the store'),
   pendingReads: gauge('Reads without an answer yet'),

@@ -99,8 +99,10 @@ export class RoomActor {
   /** About once a second. True: nothing keeps this actor; it may be forgotten. */
   tick(effects: RoomEffects): boolean {
     tellAudience(this.state, true, effects);
-    const { subscribers, pending, lastUsed, limits } = this.state;
-    return subscribers.size === 0 && pending === 0 && this.#waiting === 0 && this.#phase !== 'loading' && effects.tick - lastUsed > limits.roomIdleMs;
+    const { subscribers, pending, lastUsed, limits, exists } = this.state;
+    if (subscribers.size > 0 || pending > 0 || this.#waiting > 0 || this.#phase === 'loading') return false;
+    // A name without a room costs who asks for it nothing, so it is kept for nobody.
+    return !exists || effects.tick - lastUsed > limits.roomIdleMs;
   }
 
   #deliver(letter: Letter, effects: RoomEffects): void {

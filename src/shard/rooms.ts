@@ -21,8 +21,9 @@ export class Rooms {
   readonly #limits: RoomLimits;
   readonly #byName = new Map<string, RoomActor>();
   readonly #byKey = new Map<RoomKey, RoomActor>();
-  /** Rooms each connection may be following, so that its end costs no search. */
+  /** Rooms each connection may be following, so that its end costs no search; and the other way, for rooms that are put away. */
   readonly #followed = new Map<ConnectionId, Set<RoomActor>>();
+  readonly #followers = new Map<RoomActor, Set<ConnectionId>>();
   /** Keys whose names the gateway knows. */
   readonly #introduced = new Set<RoomKey>();
   readonly #touched = new Set<RoomKey>();
@@ -37,7 +38,6 @@ export class Rooms {
   command(connection: Connection, command: RoomCommand, effects: RoomEffects): void {
     const room = this.#room(command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room);
     if (command.op === 'subscribe') this.#note(connection, room);
-    else if (command.op === 'unsubscribe') this.#followed.get(connection.id)?.delete(room);
     room.command(connection, command, effects);
   }
 
@@ -68,7 +68,10 @@ export class Rooms {
   }
 
   closed(connection: Connection, effects: RoomEffects): void {
-    for (const room of this.#followed.get(connection.id) ?? []) room.closed(connection, effects);
+    for (const room of this.#followed.get(connection.id) ?? []) {
+      room.closed(connection, effects);
+      this.#followers.get(room)?.delete(connection.id);
+    }
     this.#followed.delete(connection.id);
   }
 
@@ -104,6 +107,7 @@ export class Rooms {
     for (const [name, room] of this.#byName) {
       if (!room.tick(effects)) continue;
       const { key } = room.state;
+      this.#forget(room);
       this.#byName.delete(name);
       this.#byKey.delete(key);
       void this.#bus.unsubscribe(topicPrefix + name).catch(() => {}); // hints for rooms that are not here are ignored
@@ -113,14 +117,28 @@ export class Rooms {
 
   stats(): Record<string, number> {
     let tailBytes = 0;
+    let followed = 0;
+    for (const rooms of this.#followed.values()) followed += rooms.size;
     for (const room of this.#byName.values()) tailBytes += room.state.tail.bytes;
-    return { rooms: this.#byName.size, tailBytes };
+    return { rooms: this.#byName.size, tailBytes, followed };
   }
 
   #note(connection: Connection, room: RoomActor): void {
     const rooms = this.#followed.get(connection.id) ?? new Set();
     rooms.add(room);
     this.#followed.set(connection.id, rooms);
+    const followers = this.#followers.get(room) ?? new Set();
+    followers.add(connection.id);
+    this.#followers.set(room, followers);
+  }
+
+  /** Those who asked for the room and did not get it must not keep it. */
+  #forget(room: RoomActor): void {
+    for (const id of this.#followers.get(room) ?? []) {
+      const rooms = this.#followed.get(id);
+      if (rooms?.delete(room) && rooms.size === 0) this.#followed.delete(id);
+    }
+    this.#followers.delete(room);
   }
 
   #room(name: string): RoomActor {
