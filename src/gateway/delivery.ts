@@ -98,7 +98,7 @@ export class Delivery {
     // From the end, since falling behind fills its hole with the last.
     for (let k = list.length - 1; k >= 0; k--) {
       const connection = list[k] as Connection;
-      if (connection.backed && outbox.unsent(connection) > limits.outboxBytesMax) {
+      if (outbox.exceeds(connection, limits.outboxBytesMax)) {
         this.#behind(connection, slot, firstSeq - 1, lastSeq);
         continue;
       }
@@ -114,7 +114,7 @@ export class Delivery {
     const { outbox, counters, limits } = this.#deps;
     for (const connection of slot.lists[format as 0 | 1]) {
       if (connection.number === except) continue;
-      if (connection.backed && outbox.unsent(connection) > limits.outboxSoftBytes) {
+      if (outbox.exceeds(connection, limits.outboxSoftBytes)) {
         counters.shed++;
         continue;
       }

@@ -17,6 +17,8 @@ import { frameOf } from './frame.ts';
 const copyBelow = 1 / 4;
 /** Deliveries stop at the hard mark and pages are paced: what goes so far beyond it are answers to somebody who reads none. */
 const repliesFactor = 4;
+/** What one flush may bring to a connection that is up to date: below what would count as reading none. */
+const shareFactor = 3;
 
 export type OutboxLimits = { outboxBytesMax: number; outboxLowBytes: number; outboxTotalBytesMax: number };
 
@@ -117,6 +119,13 @@ export class Outbox {
 
   unsent(connection: Connection): number {
     return connection.socket.writableLength + (connection.from < 0 ? 0 : connection.to - connection.from);
+  }
+
+  /** Whether the connection has enough: more than `bytes` unsent, or in this flush, before its socket had a chance, more than it may get at once. */
+  exceeds(connection: Connection, bytes: number): boolean {
+    if (connection.backed) return this.unsent(connection) > bytes;
+    const share = this.#limits.outboxBytesMax * shareFactor;
+    return (connection.corked || connection.to - connection.from > share) && this.unsent(connection) > share;
   }
 
   /** Called when a write has finished, and when the socket says that it drained. */

@@ -45,6 +45,9 @@ import type { Rooms } from './rooms.ts';
 
 export type OutletDeps = { link: Link<ToGateway, ToShard>; commits: Commits; reads: Reads; feed: Feed; clock: Clock; rooms: Rooms; epoch: string };
 
+/** A longer delivery goes as several, so that the gateway can stop between two of them for a socket that has enough. */
+const deliveryBytes = 128 * 1024;
+
 export class Outlet implements RoomEffects {
   readonly #deps: OutletDeps;
   readonly #link: Link<ToGateway, ToShard>;
@@ -116,8 +119,9 @@ export class Outlet implements RoomEffects {
   }
 
   page(to: Connection, pushes: readonly Pushable[]): void {
-    if (to.open && pushes.length > 0) this.#page(to, pushes, 1);
-    else this.skip(to);
+    if (!to.open || pushes.length === 0) return this.skip(to);
+    this.#page(to, pushes, 1);
+    this.#deps.feed.sent(to);
   }
 
   tell(message: ToGateway): void {
@@ -150,9 +154,16 @@ export class Outlet implements RoomEffects {
     for (let i = 0; i < formats.length; i++) {
       const format = formats[i] as Format;
       if (room.formats[format] === 0) continue;
-      const start = this.#link.arena.offset;
-      for (const record of records) this.#entry(record, format);
-      this.#link.record(toGateway.deliver, room.key, i, first.seq, first.seq + records.length - 1, start, this.#link.arena.offset - start);
+      let { seq } = first;
+      let start = this.#link.arena.offset;
+      for (let k = 0; k < records.length; k++) {
+        const record = records[k] as EntryRecord;
+        this.#entry(record, format);
+        if (k + 1 < records.length && this.#link.arena.offset - start < deliveryBytes) continue;
+        this.#link.record(toGateway.deliver, room.key, i, seq, record.seq, start, this.#link.arena.offset - start);
+        seq = record.seq + 1;
+        start = this.#link.arena.offset;
+      }
     }
   }
 
@@ -167,7 +178,7 @@ export class Outlet implements RoomEffects {
         if (format === 'json') this.#text(ephemeralJson(room.name, from, now, content.stored));
         else this.#map(ephemeralMap(room.name, from, now, content.value, format), format);
         // One record for a run with the same exception, which mostly is none.
-        if (ephemera[k + 1]?.except === except) continue;
+        if (ephemera[k + 1]?.except === except && this.#link.arena.offset - start < deliveryBytes) continue;
         this.#link.record(toGateway.shed, room.key, i, except?.id ?? 0, start, this.#link.arena.offset - start);
         start = this.#link.arena.offset;
       }

@@ -82,6 +82,7 @@ export class Shard {
   /** About once a second. */
   tick(): void {
     if (this.#open === null) return;
+    this.#feed.tick();
     this.#rooms.tick(this.#open.outlet);
     this.#open.users.tick(this.#open.outlet);
   }

@@ -1,0 +1,103 @@
+/** The shard's loop and the gateway under interleavings that once went wrong: a writer that comes back, sockets that are slow, names without rooms. */
+import { MessageChannel } from 'node:worker_threads';
+import { afterEach, describe, expect, it } from 'vitest';
+import { fillOptions } from '../src/options.ts';
+import type { Connection } from '../src/shard/actor.ts';
+import { Commits } from '../src/shard/commits.ts';
+import { Feed } from '../src/shard/feed.ts';
+import { Rooms } from '../src/shard/rooms.ts';
+import type { Batch, ToPersistence } from '../src/thread/messages.ts';
+import { type Stand, stand } from './gateway-harness.ts';
+import { PaperStore, RoomNode } from './room-world.ts';
+
+let hub: Stand | null = null;
+afterEach(async () => {
+  await hub?.close();
+  hub = null;
+});
+
+describe('Commits', () => {
+  it('what collected while there was no writer goes to the new one once', async () => {
+    const { port1, port2 } = new MessageChannel();
+    const batches: Batch[] = [];
+    // The turn in which the shard hears of the new writer ends with a flush.
+    const commits = new Commits(100, 1e6, { opened: () => commits.flush(), notice: () => {}, settled: (settle) => settle() });
+    const answered = new Promise<void>((resolve) => {
+      port2.on('message', (message: ToPersistence) => {
+        if ('t' in message) port2.postMessage({ t: 'opened', epoch: 'e1' });
+        else {
+          batches.push(message);
+          // An empty look-around of the loop: a second copy would be here by now.
+          setImmediate(() => port2.postMessage({ t: 'result', batch: message.batch, ts: 1, outcomes: [{ code: 'done' }] }));
+        }
+      });
+      commits.add({ type: 'disconnect', user: 'alice', connection: 1 }, () => resolve());
+    });
+    commits.connect(port1, 0, 1);
+    await answered;
+    expect(batches).toHaveLength(1);
+    commits.close();
+    port2.close();
+  });
+});
+
+describe('Feed', () => {
+  it('sockets that do not drain hold their own turns, not everybody else’s', () => {
+    const feed = new Feed();
+    const connection = (id: number): Connection => ({ id, user: 'u', device: '', format: 'json', service: false, scopes: [], open: true });
+    const slow = Array.from({ length: 64 }, (_, i) => connection(i));
+    for (const one of slow) feed.ask(one, () => feed.sent(one));
+    const healthy = connection(100);
+    const turns: string[] = [];
+    feed.ask(healthy, () => turns.push('healthy'));
+    expect(turns).toEqual([]);
+    feed.tick();
+    feed.tick();
+    expect(turns).toEqual(['healthy']);
+    const first = slow[0] as Connection;
+    feed.ask(first, () => turns.push('second page of a slow one'));
+    feed.tick();
+    expect(turns).toEqual(['healthy']);
+    feed.done(first);
+    expect(turns.at(-1)).toBe('second page of a slow one');
+    expect(feed.busy).toBe(2);
+  });
+
+  it('a turn that waits for a reader counts, however long', () => {
+    const feed = new Feed();
+    for (let id = 0; id < 100; id++) feed.ask({ id, user: 'u', device: '', format: 'json', service: false, scopes: [], open: true }, () => {});
+    for (let n = 0; n < 5; n++) feed.tick();
+    expect(feed.busy).toBe(64);
+  });
+});
+
+describe('Rooms', () => {
+  it('names without a room that somebody asked for are not kept, by nobody', () => {
+    const bus = { alone: true, publish: () => true, subscribe: () => Promise.resolve(), unsubscribe: () => Promise.resolve() };
+    const rooms = new Rooms(fillOptions({ dev: true, autoCreate: 'off' }), bus);
+    const effects = new RoomNode(new PaperStore());
+    const alice = effects.connection('alice');
+    for (let n = 0; n < 50; n++) rooms.command(alice, { op: 'subscribe', room: `nothing-${n}`, id: n + 1 }, effects);
+    effects.run();
+    expect(rooms.stats()).toMatchObject({ rooms: 50, followed: 50 });
+    rooms.tick(effects);
+    expect(rooms.stats()).toMatchObject({ rooms: 0, followed: 0 });
+  });
+});
+
+describe('Delivery', () => {
+  it('F7 a burst larger than a socket takes at once makes a healthy connection fall behind, and does not end it', async () => {
+    hub = await stand();
+    const { client, number } = await hub.join();
+    hub.shard.room(1, 'general');
+    hub.shard.attach(1, number, 1);
+    const body = 'x'.repeat(256 * 1024);
+    for (let seq = 1; seq <= 40; seq++) hub.shard.deliver(1, 'general', seq, seq, body);
+    const behind = await hub.shard.next('behind');
+    expect(behind.lastSeq).toBeGreaterThan(3);
+    expect((await client.next('behind')).room).toBe('general');
+    await client.until(() => client.entries('general').length === behind.lastSeq);
+    await client.settled();
+    expect(client.ended).toBeNull();
+  });
+});
