@@ -1,7 +1,7 @@
 /** The part of the store's contract about inboxes: numbers, cursors, limits, losses, the ledger. */
 import { expect, it } from 'vitest';
 import type { Outcome } from '../src/thread/messages.ts';
-import { type Bench, changing, connect, day, direct, mid, type OpenBench, startTs } from './store-contract.ts';
+import { type Bench, changing, connect, day, direct, message, mid, type OpenBench, startTs } from './store-contract.ts';
 
 export function inboxContract(open: OpenBench): void {
   const ack = (user: string, through: number, device = 'phone') => ({ type: 'ack', user, device, through }) as const;
@@ -103,7 +103,7 @@ export function inboxContract(open: OpenBench): void {
   });
 
   it('a device unseen for too long is forgotten, unless it is connected', async () => {
-    const bench = await open();
+    const bench = await open({ inboxAgeMs: 100 * day });
     await bench.commit(connect('b', 1), connect('b', 2, { device: 'tablet' }), { type: 'disconnect', user: 'b', connection: 2 }, direct('a', 'b'));
     bench.ts += 10 * day;
     await bench.commit(ack('b', 1));
@@ -191,6 +191,28 @@ export function inboxContract(open: OpenBench): void {
     expect(await bench.inbox('b', 3, 2)).toMatchObject({ items: [{ n: 4 }], losses: [] });
   });
 
+  it('losses above the last item of a page wait for the next page', async () => {
+    const bench = await open({ inboxItemsMax: 100, inboxAgeMs: 2 * day });
+    bench.ts += day;
+    await bench.commit(direct('a', 'b'));
+    await bench.reopen(); // with a clock that went back, so that what came later is older
+    bench.ts = startTs;
+    await bench.commit(direct('a', 'b'));
+    bench.ts += 2 * day + 1;
+    await bench.maintain();
+    await bench.commit(direct('a', 'b'));
+    expect(await bench.inbox('b', 0, 1)).toMatchObject({ items: [{ n: 1 }], losses: [] });
+    expect(await bench.inbox('b', 1, 1)).toMatchObject({ items: [{ n: 3 }], losses: [{ from: 2, to: 2, reason: 'expired' }] });
+    expect((await bench.inbox('b', 0, 2)).losses).toEqual([{ from: 2, to: 2, reason: 'expired' }]);
+  });
+
+  it('of a loss that was acked in part, the rest is still told', async () => {
+    const bench = await open({ inboxItemsMax: 1 });
+    await bench.commit(connect('b', 1), ...Array.from({ length: 5 }, () => direct('a', 'b')), ack('b', 2));
+    expect((await bench.inbox('b')).losses).toEqual([{ from: 3, to: 4, reason: 'dropped' }]);
+    expect(cursorOf(await bench.one(connect('b', 2, { device: 'tablet' })))).toEqual({ acked: 2, head: 5 });
+  });
+
   it('the ledger follows a message: queued, sent, received, read, each with its time', async () => {
     const bench = await open();
     await bench.commit(connect('b', 1), direct('a', 'b', { mid: mid(1) }));
@@ -230,6 +252,7 @@ export function inboxContract(open: OpenBench): void {
     await bench.commit(changing('r', 0, { type: 'create', settings: {}, owner: 'a' }));
     await bench.commit(
       changing('r', 0, { type: 'join', user: 'b', role: 'member', membersMax: 9 }, { inbox: ['b'], body: '{"added":true}' }),
+      message('r', 'a'),
       changing('r', 0, { type: 'delete' }),
     );
     await bench.maintain();

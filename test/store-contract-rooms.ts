@@ -92,6 +92,13 @@ export function roomContract(open: OpenBench): void {
     expect(await bench.one(message('r', 'b', { authSeq: 4, mid: mid(1) }))).toBe(6);
   });
 
+  it('a mid of a deleted room is free at once, before upkeep has removed anything', async () => {
+    const bench = await open();
+    await bench.commit(message('r', 'x', { mid: mid(1) }), changing('r', 0, { type: 'delete' }));
+    expect(await bench.commit(message('r', 'y', { mid: mid(1), authSeq: 0 }), message('r', 'y', { mid: mid(1), authSeq: 2 }))).toEqual([{ code: 'stale' }, 3]);
+    expect(await bench.one(message('r', 'y', { mid: mid(1), authSeq: 2 }))).toEqual({ code: 'duplicate', seq: 3 });
+  });
+
   it('who was up to date when a room was deleted can resume; who was further back cannot', async () => {
     const bench = await open();
     await bench.say('r', 'x', 'one', 'two');

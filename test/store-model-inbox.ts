@@ -106,7 +106,6 @@ export class ModelInboxes {
     const excess = inbox.devices.size + 1 - devicesMax;
     for (const [label] of byUse.slice(0, Math.max(0, excess))) inbox.devices.delete(label);
     inbox.devices.set(device, added);
-    if (excess > 0) this.settle(inbox);
     return added;
   }
 }

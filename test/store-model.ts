@@ -131,6 +131,8 @@ export class StoreModel implements Store {
       case 'disconnect':
         this.#disconnect(operation);
         break;
+      case 'prune':
+        return this.#prune(operation);
       case 'presence':
         this.presence.set(operation.user, { status: operation.status, lastSeen: operation.lastSeen });
         break;
@@ -168,6 +170,7 @@ export class StoreModel implements Store {
       return { code: 'inbox-full' };
 
     this.rooms.set(name, room);
+    this.#freeMid(room, name, mid);
     const seq = ++room.head;
     const { kind, thread } = operation;
     const entry: EntryRecord = { room: name, seq, kind, mid, from, ts: this.ts, thread, body };
@@ -181,6 +184,13 @@ export class StoreModel implements Store {
     this.#change(room, operation, seq);
     for (const user of recipients) this.inboxes.deliver(user, entry, bytes, operation.origin?.user === user ? operation.origin.device : null, notices);
     return { code: 'ok', seq };
+  }
+
+  /** An entry that was trimmed or deleted holds its mid no longer, not even where it still waits in an inbox. */
+  #freeMid(room: ModelRoom, name: string, mid: string | null): void {
+    if (mid === null) return;
+    for (const entry of room.entries) if (entry.mid === mid) entry.mid = null;
+    for (const { items } of this.inboxes.all.values()) for (const { entry } of items) if (entry.room === name && entry.mid === mid) entry.mid = null;
   }
 
   #change(room: ModelRoom, { change }: Append, seq: number): void {
@@ -254,6 +264,20 @@ export class StoreModel implements Store {
     this.connections = this.connections.filter((one) => one !== gone);
     const device = gone === undefined ? undefined : this.inboxes.of(gone.user).devices.get(gone.device);
     if (device !== undefined) device.seenAt = this.ts;
+  }
+
+  #prune({ shard, shards, through, alive }: Of<'prune'>): Outcome {
+    const isHere = (user: string) => placeOf(user, shards) === shard;
+    for (const { connection, user } of [...this.connections])
+      if (connection <= through && !alive.includes(connection) && isHere(user)) this.#disconnect({ type: 'disconnect', user, connection });
+    const users: string[] = [];
+    for (const [user, presence] of this.presence) {
+      if (presence.status === 'offline' || !isHere(user) || this.connections.some((one) => one.user === user && one.closing === null)) continue;
+      presence.status = 'offline';
+      presence.lastSeen = Math.max(presence.lastSeen ?? 0, this.ts);
+      users.push(user);
+    }
+    return { code: 'pruned', users: users.sort() };
   }
 
   #allMark(user: string): { received: number; read: number } {

@@ -72,14 +72,17 @@ describe('a failing disk', () => {
     await reader.close();
   });
 
-  it('after a commit that failed the file is opened anew, before the batch is answered', async () => {
+  it.each([
+    ['SQLITE_IOERR_FSYNC', 'the disk reported an error'],
+    ['SQLITE_FULL', 'the disk is full'],
+  ])('after a commit that failed with %s the file is opened anew, before the batch is answered', async (code, text) => {
     const connections: Database.Database[] = [];
     let failing = false;
-    const { store } = await openedStore({ open: (file, rest) => failingCommits(openDatabase(file, rest), () => failing, connections) });
+    const { store } = await openedStore({ open: (file, rest) => failingCommits(openDatabase(file, rest), () => (failing ? code : null), connections) });
     await store.commit([message('r', 'x')], startTs);
     failing = true;
     const refused = store.commit([message('r', 'x')], startTs);
-    expect((await refused).outcomes).toEqual([{ code: 'storage', message: 'the disk reported an error' }]);
+    expect((await refused).outcomes).toEqual([{ code: 'storage', message: text }]);
     expect(connections.map((db) => db.open)).toEqual([false, true]);
     failing = false;
     expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([2]);
@@ -91,9 +94,9 @@ describe('a failing disk', () => {
       open: (file, rest) => {
         if (state === 'gone') throw new Database.SqliteError('gone', 'SQLITE_IOERR');
         const fails = () => {
-          if (state === 'sound') return false;
+          if (state === 'sound') return null;
           state = 'gone';
-          return true;
+          return 'SQLITE_IOERR_FSYNC';
         };
         return failingCommits(openDatabase(file, rest), fails, []);
       },
@@ -115,6 +118,17 @@ describe('a failing disk', () => {
     expect(lines).toContain('upkeep of the database failed');
     other.exec('commit');
   });
+});
+
+it('an operation that fails unexpectedly takes back only itself, with all it had written and would have told', async () => {
+  const { store, outsider } = await openedStore();
+  outsider().exec("create trigger t before insert on inbox when new.n = 2 begin select raise(abort, 'no second'); end");
+  await store.commit([direct('a', 'c')], startTs);
+  const both = { ...direct('a', 'b'), room: 'r', autoCreate: 'public' as const, inbox: ['b', 'c'] };
+  const { outcomes, notices } = await store.commit([message('r', 'x'), both, message('r', 'x'), direct('a', 'd')], startTs);
+  expect(outcomes).toEqual([1, { code: 'storage', message: 'no second' }, 2, { code: 'ok', seq: 1 }]);
+  expect(notices).toMatchObject([{ user: 'd', n: 1 }]);
+  expect((await store.commit([direct('a', 'b')], startTs)).notices).toMatchObject([{ user: 'b', n: 1 }]);
 });
 
 describe('opening', () => {
@@ -238,18 +252,19 @@ describe('size', () => {
   });
 });
 
-/** A connection whose commits fail while `fails` says so. */
-function failingCommits(db: Database.Database, fails: () => boolean, connections: Database.Database[]): Database.Database {
+/** A connection whose commits fail with the code that `fails` names. */
+function failingCommits(db: Database.Database, fails: () => string | null, connections: Database.Database[]): Database.Database {
   connections.push(db);
   const prepare = db.prepare.bind(db);
   db.prepare = ((sql: string) => {
     const statement = prepare(sql);
     if (sql !== 'commit') return statement;
-    return { run: () => (fails() ? raise() : statement.run()) };
+    const run = () => {
+      const code = fails();
+      if (code !== null) throw new Database.SqliteError('failed', code);
+      return statement.run();
+    };
+    return { run };
   }) as typeof db.prepare;
   return db;
-}
-
-function raise(): never {
-  throw new Database.SqliteError('disk I/O error', 'SQLITE_IOERR_FSYNC');
 }

@@ -51,11 +51,17 @@ export class Appends {
     const { mid, from, change, autoCreate } = operation;
     const found = this.#rooms.find(operation.room);
     const sender = from === null ? null : this.#users.id(from);
-    const refusal = this.#repeated(found, mid, sender) ?? this.#refusal(operation, found);
+    const holder = found === undefined || mid === null ? undefined : this.#byMid.get(uuidBytes(mid, this.#mid), found.id);
+    // An entry that was trimmed or deleted holds its mid no longer.
+    const trimmed = holder !== undefined && holder.seq < (found?.first ?? 0);
+    // The same sender gets the first answer again (DESIGN 11.6).
+    if (holder !== undefined && !trimmed) return holder.sender === sender ? { code: 'duplicate', seq: holder.seq } : { code: 'conflict' };
+    const refusal = this.#refusal(operation, found);
     if (refusal !== null) return refusal;
     const recipients = this.#inboxes.recipients(operation);
     if (!this.#inboxes.takes(recipients, operation, turn.ts)) return { code: 'inbox-full' };
 
+    if (trimmed) this.#freeMid.run(holder.id);
     const room = found ?? this.#rooms.insert(operation.room);
     const seq = room.head + 1;
     if (!room.exists && change?.type !== 'create') this.#found(room, autoCreate, seq, turn.ts);
@@ -75,18 +81,6 @@ export class Appends {
     room.head = seq;
     this.#rooms.touch(room);
     return true;
-  }
-
-  /** The same sender gets the first answer again (DESIGN 11.6). An entry that is trimmed holds its mid no longer. */
-  #repeated(room: Room | undefined, mid: string | null, sender: number | null): Outcome | null {
-    if (room === undefined || mid === null) return null;
-    const first = this.#byMid.get(uuidBytes(mid, this.#mid), room.id);
-    if (first === undefined) return null;
-    if (first.seq < room.first) {
-      this.#freeMid.run(first.id);
-      return null;
-    }
-    return first.sender === sender ? { code: 'duplicate', seq: first.seq } : { code: 'conflict' };
   }
 
   #refusal({ authSeq, autoCreate, change }: Append, room: Room | undefined): Outcome | null {

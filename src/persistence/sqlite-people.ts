@@ -6,6 +6,7 @@ import type { Statement } from 'better-sqlite3';
 import type { CloseReason } from '../protocol/codes.ts';
 import { allRoom } from '../protocol/names.ts';
 import type { Operation, Outcome } from '../thread/messages.ts';
+import { placeOf } from '../thread/placement.ts';
 import type { Inboxes } from './sqlite-inbox.ts';
 import type { Users } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
@@ -23,6 +24,7 @@ export class People {
   readonly #inboxes: Inboxes;
   readonly #open: Statement<[number], Row>;
   readonly #insert: Statement<[string, number, number, string, number]>;
+  readonly #own: Statement<[string, number], { connection: number; user: string }>;
   readonly #condemn: Statement<[CloseReason, string, number]>;
   readonly #condemned: Statement<[number, string], { connection: number; close: CloseReason }>;
   readonly #remove: Statement<[string, number], { user: number; device: string }>;
@@ -32,6 +34,8 @@ export class People {
   readonly #devices: Statement<[number], number>;
   readonly #forget: Statement<[number, number, number]>;
   readonly #setPresence: Statement<[number, number, number]>;
+  readonly #alone: Statement<[], { id: number; user: string }>;
+  readonly #offline: Statement<[number, number]>;
   readonly #online: Statement<[number, number]>;
   readonly #allMark: Statement<[number], number>;
   readonly #insertAllMark: Statement<[number, number, number]>;
@@ -47,6 +51,7 @@ export class People {
     this.#inboxes = inboxes;
     this.#open = db.prepare('select node, connection, device from connections where user = ? and closing is null order by since, connection');
     this.#insert = db.prepare('insert or ignore into connections (node, connection, user, device, since) values (?, ?, ?, ?, ?)');
+    this.#own = db.prepare('select connection, u.name as user from connections c join users u on u.id = c.user where node = ? and connection <= ?');
     this.#condemn = db.prepare('update connections set closing = ? where node = ? and connection = ?');
     this.#condemned = db.prepare(
       'select connection, closing as close from connections where user = ? and node = ? and closing is not null order by connection',
@@ -61,6 +66,9 @@ export class People {
       select d.device from devices d where d.user = ?
       order by exists (select 1 from connections c where c.user = d.user and c.device = d.device and c.closing is null), d.seen_at, d.device limit ?)`);
     this.#setPresence = db.prepare('insert or replace into presence (user, status, last_seen) values (?, ?, ?)');
+    this.#alone = db.prepare(`select u.id, u.name as user from presence p join users u on u.id = p.user
+      where status <> 2 and not exists (select 1 from connections c where c.user = p.user and c.closing is null) order by u.name`);
+    this.#offline = db.prepare('update presence set status = 2, last_seen = max(last_seen, ?) where user = ?');
     this.#online = db.prepare(
       'insert into presence (user, status, last_seen) values (?, 0, ?) on conflict (user) do update set status = 0, last_seen = excluded.last_seen where status <> 0',
     );
@@ -98,6 +106,17 @@ export class People {
   disconnect({ connection }: Of<'disconnect'>, ts: number): void {
     const gone = this.#remove.get(this.#node, connection);
     if (gone !== undefined) this.#seen.run(ts, gone.user, gone.device);
+  }
+
+  /** The users of one shard as the connections that are left say; whoever is elsewhere in the cluster has a connection there. */
+  prune({ shard, shards, through, alive }: Of<'prune'>, ts: number): Outcome {
+    const left = new Set(alive);
+    for (const { connection, user } of this.#own.all(this.#node, through)) {
+      if (!left.has(connection) && placeOf(user, shards) === shard) this.disconnect({ type: 'disconnect', user, connection }, ts);
+    }
+    const gone = this.#alone.all().filter(({ user }) => placeOf(user, shards) === shard);
+    for (const { id } of gone) this.#offline.run(ts, id);
+    return { code: 'pruned', users: gone.map(({ user }) => user) };
   }
 
   presence({ user, status, lastSeen }: Of<'presence'>): void {
@@ -147,8 +166,8 @@ export class People {
     const cursor = this.#inboxes.firstCursor(user);
     const excess = (this.#devices.get(user) ?? 0) + 1 - devicesMax;
     if (excess > 0) this.#forget.run(user, user, excess);
+    // What only the forgotten device lacked still waits: the new one begins before it.
     this.#insertDevice.run(user, device, cursor, ts);
-    if (excess > 0) this.#inboxes.settle(user, ts);
     return cursor;
   }
 

@@ -98,6 +98,8 @@ export class Session {
       case 'disconnect':
         this.#people.disconnect(operation, turn.ts);
         break;
+      case 'prune':
+        return this.#people.prune(operation, turn.ts);
       case 'presence':
         this.#people.presence(operation);
         break;
