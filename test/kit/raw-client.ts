@@ -52,6 +52,7 @@ export class RawClient {
   /** Called with every push, after it was recorded. */
   onPush: (push: Pushed) => void = () => {};
   readonly #recorder: Recorder | undefined;
+  readonly #entries = new Map<string, Entry[]>();
   #untaken: Pushed[] = [];
   #waiters: Waiter[] = [];
   #answers = new Map<number, { resolve(answer: Answer): void; reject(error: Error): void }>();
@@ -150,8 +151,8 @@ export class RawClient {
   }
 
   /** Entries of a room that came as pushes, in order. */
-  entries(room: string): Entry[] {
-    return this.pushes.filter((push) => push.op === 'entry' && push.room === room) as Entry[];
+  entries(room: string): readonly Entry[] {
+    return this.#entries.get(room) ?? [];
   }
 
   /** Everything the hub sent before it answers this has arrived. */
@@ -198,9 +199,15 @@ export class RawClient {
       answered.resolve(frame as unknown as Answer);
       return;
     }
-    this.pushes.push(frame as unknown as Pushed);
-    this.#untaken.push(frame as unknown as Pushed);
-    this.onPush(frame as unknown as Pushed);
+    const push = frame as unknown as Pushed;
+    this.pushes.push(push);
+    this.#untaken.push(push);
+    if (push.op === 'entry') {
+      const entries = this.#entries.get(push.room);
+      if (entries) entries.push(push);
+      else this.#entries.set(push.room, [push]);
+    }
+    this.onPush(push);
     for (let i = 0; i < this.#waiters.length; ) {
       if (this.#waiters[i]?.seek()) this.#waiters.splice(i, 1);
       else i++;

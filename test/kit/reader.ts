@@ -6,10 +6,10 @@ import type { Entitlement, Recorder } from './recorder.ts';
 type As = { user?: string; entitlement?: Entitlement };
 
 /** The log of each room from its beginning to its head, into `recorder` too where there is one. `user` must be entitled to all of it. */
-export async function readLogs(url: string, rooms: readonly string[], recorder?: Recorder, as: As = {}): Promise<Map<string, Entry[]>> {
+export async function readLogs(url: string, rooms: readonly string[], recorder?: Recorder, as: As = {}): Promise<Map<string, readonly Entry[]>> {
   const reader = await RawClient.connect(url, { user: as.user ?? 'auditor' });
   const epoch = reader.welcome?.epoch ?? '';
-  const logs = new Map<string, Entry[]>();
+  const logs = new Map<string, readonly Entry[]>();
   for (const room of rooms) {
     const { position, gaps } = await reader.ok('subscribe', { room, position: { epoch, seq: 0 } });
     if (gaps !== undefined) throw new Error(`the log of ${room} has gaps: ${JSON.stringify(gaps)}`);
