@@ -6,7 +6,9 @@ import type { Connection } from '../src/shard/actor.ts';
 import { Commits } from '../src/shard/commits.ts';
 import { Feed } from '../src/shard/feed.ts';
 import { Rooms } from '../src/shard/rooms.ts';
+import { UserDirectory } from '../src/shard/user-directory.ts';
 import type { Batch, ToPersistence } from '../src/thread/messages.ts';
+import { EffectsRecorder } from './effects-recorder.ts';
 import { type Stand, stand } from './gateway-harness.ts';
 import { PaperStore, RoomNode } from './room-world.ts';
 
@@ -38,6 +40,44 @@ describe('Commits', () => {
     expect(batches).toHaveLength(1);
     commits.close();
     port2.close();
+  });
+});
+
+describe('after the death of a shard', () => {
+  it('R7 its successor hears which connections are left, after everything that is about them', async () => {
+    hub = await stand();
+    const { number } = await hub.join({ user: 'alice' });
+    const other = await hub.join({ user: 'bob' });
+    hub.gateway.detachShard(0);
+    await other.client.close();
+    const successor = hub.attach(0);
+    const alive = await successor.next('alive');
+    expect(alive).toEqual({ t: 'alive', through: other.number, connections: [number] });
+    expect(successor.received.at(-1)).toBe(alive);
+    expect(successor.received.filter(({ t }) => t === 'hello')).toHaveLength(1);
+  });
+
+  it('P1 watchers learn that a user is gone whose end went down with it, and that one who is there is not', () => {
+    const effects = new EffectsRecorder();
+    const users = new UserDirectory('e1', fillOptions({ dev: true }));
+    const [alice, carol] = [effects.connection('alice'), effects.connection('carol')];
+    users.hello(alice, true, false, effects);
+    users.watch(carol, ['alice', 'bob']);
+    for (const user of ['alice', 'bob']) {
+      users.find(user)?.presence.load({ user, status: 'online', lastSeen: 1 });
+      users.find(user)?.presence.told(carol.id, 'online');
+    }
+    effects.full = true;
+    users.prune({ type: 'prune', shard: 0, shards: 1, through: 9, alive: [alice.id] }, effects);
+    effects.full = false;
+    effects.settle('connect', { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0 });
+    users.tick(effects); // it was refused, and goes now
+    effects.settle('prune', { code: 'storage', message: 'full' });
+    users.tick(effects);
+    effects.settle('prune', { code: 'pruned', users: ['bob'] });
+    users.flush(effects);
+    expect(effects.statuses(carol)).toEqual(['bob offline']);
+    expect(effects.operations).toEqual([]);
   });
 });
 

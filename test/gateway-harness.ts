@@ -59,7 +59,7 @@ export class FakeShard {
 
   kinds(connection: ConnectionId): string[] {
     return this.received
-      .filter((message) => message.connection === connection)
+      .filter((message) => message.t !== 'alive' && message.connection === connection)
       .map((message) => (message.t === 'command' ? String(message.command.op) : message.t));
   }
 

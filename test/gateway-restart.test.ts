@@ -60,13 +60,14 @@ describe('a shard that dies', () => {
     await client.until(() => client.entries('general').length === 3);
     hub.gateway.detachShard(0);
     const next = hub.attach(0);
-    await next.next('watch');
+    await next.next('alive');
     expect(next.received).toEqual([
       { t: 'open', connection: number, user: 'alice', device: 'phone', format: 'json', service: false, scopes: ['broadcast'] },
       { t: 'hello', connection: number, again: true },
       { t: 'follow', connection: number, room: 'all:', position: { epoch: 'e1', seq: 3 }, presence: false },
       { t: 'follow', connection: number, room: 'general', position: { epoch: 'e1', seq: 7 }, presence: true },
       { t: 'watch', connection: number, users: ['bob', 'eve'] },
+      { t: 'alive', through: number, connections: [number] },
     ]);
     // The successor's own numbers, and nothing twice.
     next.room(9, 'general');

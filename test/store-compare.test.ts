@@ -105,6 +105,15 @@ const operation: fc.Arbitrary<Late> = fc.oneof(
     ),
   },
   {
+    weight: 1,
+    arbitrary: fc
+      .record({ shard: fc.constantFrom(0, 1), through: fc.integer({ min: 0, max: 25 }), alive: fc.uniqueArray(fc.integer({ min: 0, max: 25 })) })
+      .map(
+        ({ shard, through, alive }): Late =>
+          () => ({ type: 'prune', shard, shards: 2, through, alive }),
+      ),
+  },
+  {
     weight: 3,
     arbitrary: fc.record({ who: user, label: device, through: small }).map(
       ({ who, label, through }): Late =>

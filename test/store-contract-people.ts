@@ -1,5 +1,6 @@
 /** The part of the store's contract about connections, devices' limits, presence and marks. */
 import { expect, it } from 'vitest';
+import { placeOf } from '../src/thread/placement.ts';
 import { changing, connect, message, type OpenBench, startTs } from './store-contract.ts';
 
 export function peopleContract(open: OpenBench): void {
@@ -73,6 +74,22 @@ export function peopleContract(open: OpenBench): void {
     expect(users.map(({ status }) => status)).toEqual(['offline', 'offline', 'offline']);
     for (const { lastSeen } of users) expect(lastSeen).toBeGreaterThanOrEqual(startTs);
     expect(await bench.one(connect('a', 1, { perUserMax: 1 }))).toEqual(admitted);
+  });
+
+  it('a shard that comes back leaves its users the connections that are alive, and nobody else’s', async () => {
+    const bench = await open();
+    const limited = { perUserMax: 1 };
+    const prune = { type: 'prune' as const, shard: 0, shards: 1, through: 4, alive: [2] };
+    await bench.commit(connect('a', 1, limited), connect('b', 2, limited), connect('c', 3), { type: 'disconnect', user: 'c', connection: 3 }, connect('d', 5));
+    bench.ts += 7;
+    expect(await bench.one({ ...prune, shard: placeOf('a', 2) === 0 ? 1 : 0, shards: 2, alive: [1, 2, 3, 4] })).toMatchObject({ code: 'pruned' });
+    expect(await bench.one(prune)).toMatchObject({ code: 'pruned', users: expect.arrayContaining(['a']) });
+    expect(await bench.one(prune)).toEqual({ code: 'pruned', users: [] });
+    const { users } = await bench.read({ read: 'presence', users: ['a', 'b', 'c', 'd'] });
+    expect(users.map(({ status }) => status)).toEqual(['offline', 'online', 'offline', 'online']); // d is newer than what is spoken of
+    expect(users[0]?.lastSeen).toBe(startTs + 7);
+    expect(await bench.one(connect('a', 6, limited))).toEqual(admitted);
+    expect(await bench.one(connect('b', 7, limited))).toEqual({ code: 'rejected' });
   });
 
   it('the mark in the broadcast room begins at its head at the first hello, and is kept', async () => {

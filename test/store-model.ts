@@ -10,6 +10,7 @@ import { allRoom, dmUsers } from '../src/protocol/names.ts';
 import type { Status } from '../src/protocol/pushes.ts';
 import type { Append, EntryRecord, InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply } from '../src/thread/messages.ts';
 import { autoCreates } from '../src/thread/messages.ts';
+import { placeOf } from '../src/thread/placement.ts';
 import { ModelInboxes, type ModelItem, sizeOf, waiting } from './store-model-inbox.ts';
 import { readModel } from './store-model-reader.ts';
 

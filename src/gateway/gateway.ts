@@ -76,7 +76,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const backend = new Backend({ clock, shards, routing, nextNumber });
   const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, limits: options });
   const upgrade = new Upgrade({ options, clock, log, counters, pool, outbox, inbound, shards: deps.shards, time, nextNumber });
-  const reattach = new Reattach({ log, pool, shards, backend, routing, session, delivery });
+  const reattach = new Reattach({ log, pool, shards, backend, routing, session, delivery, lastNumber: () => lastNumber });
   const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, time });
   const timer = setInterval(() => sweep.run(), sweep.intervalMs);
 

@@ -13,7 +13,17 @@ import type { Routing } from './routing.ts';
 import type { Session } from './session.ts';
 import type { Shards } from './shards.ts';
 
-export type ReattachDeps = { log: Log; pool: Pool; shards: Shards; backend: Backend; routing: Routing; session: Session; delivery: Delivery };
+export type ReattachDeps = {
+  log: Log;
+  pool: Pool;
+  shards: Shards;
+  backend: Backend;
+  routing: Routing;
+  session: Session;
+  delivery: Delivery;
+  /** The highest number that a connection was given. */
+  lastNumber(): number;
+};
 
 export class Reattach {
   readonly #deps: ReattachDeps;
@@ -31,7 +41,11 @@ export class Reattach {
       closed: () => this.detach(index),
     });
     for (const connection of pool.connections.values()) this.#introduce(connection, index);
-    if (shard.incarnations > 1) log('info', 'a shard is back', { shard: index, connections: pool.size });
+    if (shard.incarnations === 1) return;
+    // What closed while it was away, or had its end under way in it, is still in the store.
+    const left = [...pool.connections.values()].filter(({ phase }) => phase.is !== 'closed');
+    shards.tell(index, { t: 'alive', through: this.#deps.lastNumber(), connections: left.map(({ number }) => number) });
+    log('info', 'a shard is back', { shard: index, connections: left.length });
   }
 
   detach(index: number): void {

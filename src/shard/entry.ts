@@ -11,11 +11,12 @@ const tickMs = 1_000;
 
 export function shardTask(task: ShardTask, bus: ShardBus): Promise<void> {
   return new Promise((resolve, reject) => {
-    const { control, index, incarnation, options } = task;
+    const { control, index, incarnation, shards, options } = task;
     const tell = (message: FromThread) => control.postMessage(message);
     const shard = new Shard({
       index,
       incarnation,
+      shards,
       options,
       clock: systemClock,
       bus,

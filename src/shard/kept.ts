@@ -61,6 +61,7 @@ export function failure(outcome: Outcome): CodedError | null {
     case 'ok':
     case 'duplicate':
     case 'connected':
+    case 'pruned':
     case 'done':
       return null;
     case 'storage':

@@ -70,6 +70,7 @@ function settle(room: RoomState, operation: Append | MessageAppend, outcome: Out
       return;
     case 'connected':
     case 'rejected':
+    case 'pruned':
     case 'done':
       appending.refused(new CodedError('internal', `the store answered an append with ${outcome.code}`));
       return;

@@ -26,6 +26,8 @@ export type ShardBus = RoomBus & { onMessage(listener: (message: { topic: string
 export type ShardDeps = {
   index: number;
   incarnation: number;
+  /** How many there are. */
+  shards: number;
   options: FilledOptions;
   clock: Clock;
   log: Log;
@@ -193,6 +195,10 @@ export class Shard {
       const { t: _, connection: id, ...rest } = message;
       this.#connections.set(id, { id, ...rest, open: true });
       return;
+    }
+    if (message.t === 'alive') {
+      const { index, shards } = this.#deps;
+      return users.prune({ type: 'prune', shard: index, shards, through: message.through, alive: message.connections }, outlet);
     }
     const connection = this.#connections.get(message.connection);
     if (connection === undefined) return;

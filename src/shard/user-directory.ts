@@ -4,10 +4,12 @@
  */
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
-import type { ConnectionId, InboxItem, InboxLoss } from '../thread/messages.ts';
+import type { ConnectionId, InboxItem, InboxLoss, Operation } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
 import { UserActor, type UserLimits } from './user.ts';
 import { listRooms } from './user-rooms.ts';
+
+type Prune = Extract<Operation, { type: 'prune' }>;
 
 export class UserDirectory {
   readonly #epoch: string;
@@ -19,6 +21,8 @@ export class UserDirectory {
   #woken = new Set<UserActor>();
   /** Actors that need the tick. */
   readonly #due = new Set<UserActor>();
+  /** Refused by a full queue or a failing store. */
+  #prune: Prune | null = null;
 
   constructor(epoch: string, limits: UserLimits) {
     this.#epoch = epoch;
@@ -55,6 +59,24 @@ export class UserDirectory {
 
   inactive(connection: Connection, idle: boolean, effects: Effects): void {
     this.#actors.get(connection.user)?.inactive(connection, idle, effects);
+  }
+
+  /** After a shard's death: connections of which the gateway knows no more are gone in the store as well, or will be at a tick. */
+  prune(prune: Prune, effects: Effects): void {
+    this.#prune = null;
+    const accepted = effects.commit(prune, (outcome) => {
+      if (typeof outcome === 'number' || outcome.code !== 'pruned') {
+        this.#prune = prune;
+        return;
+      }
+      for (const user of outcome.users) {
+        const actor = this.#actors.get(user);
+        if (actor === undefined) continue;
+        actor.presence.ended(effects);
+        this.#woken.add(actor);
+      }
+    });
+    if (!accepted) this.#prune = prune;
   }
 
   /** What persistence announces of an inbox; nobody connected, nobody to tell: it waits in the store. */
@@ -108,6 +130,7 @@ export class UserDirectory {
 
   /** About once a second; a `flush` follows as after any turn. */
   tick(effects: Effects): void {
+    if (this.#prune !== null) this.prune(this.#prune, effects);
     for (const actor of this.#due) {
       actor.tick(effects);
       this.#keep(actor);

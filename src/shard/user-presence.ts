@@ -64,6 +64,16 @@ export class UserPresence {
     this.#deadline = moment.tick + (clean ? 0 : this.#graceMs);
   }
 
+  /** The store has found nobody of the user left, and set him offline: the end of his last connection went down with a shard. */
+  ended(moment: Moment): void {
+    if (this.#connected.size > 0 || this.#expected > 0 || this.#deadline !== null) return;
+    this.#kept.learn('offline');
+    this.#lastClosed = moment.now;
+    if (this.#presence?.status === 'offline') return;
+    this.#presence = { user: this.#user, status: 'offline', lastSeen: moment.now };
+    this.#changed = true;
+  }
+
   /** What the connection says of itself (`away`) or its silence says of it (`idle`). */
   note(id: ConnectionId, what: { away?: boolean; idle?: boolean }, moment: Moment): void {
     const state = this.#connected.get(id);

@@ -35,6 +35,8 @@ export type ToShard =
   | { t: 'idle'; connection: ConnectionId; idle: boolean }
   /** After a shard's death, to the shards of `users`: what the connection watched. Answered by `presence` pushes. */
   | { t: 'watch'; connection: ConnectionId; users: string[] }
+  /** After a shard's death and everything above: of the connections numbered so far, through `through`, these are left. */
+  | { t: 'alive'; through: ConnectionId; connections: ConnectionId[] }
   /** The outbox of the connection is below its low-water mark: its next page may be sent. Follows every PAGE. */
   | { t: 'drained'; connection: ConnectionId }
   /** The outbox passed the hard mark: the gateway has taken the connection out of the room's slot after `lastSeq`. */
@@ -155,6 +157,11 @@ export type Operation =
       again: boolean;
     }
   | { type: 'disconnect'; user: string; connection: ConnectionId }
+  /**
+   * After a shard's death, for the users placed in it: this node's connections through the number `through` that are not
+   * `alive` are gone, their ends may never have been told; and who has no connection left is offline.
+   */
+  | { type: 'prune'; shard: number; shards: number; through: ConnectionId; alive: ConnectionId[] }
   /** `lastSeen`: when the user was last connected; while he is, when his status last changed. */
   | { type: 'presence'; user: string; status: Status; lastSeen: number }
   /** Items through `n` were pushed to a device of the user (for the ledger). */
@@ -172,6 +179,8 @@ export type Outcome =
   /** To `connect`: victims to close on this node, the device's inbox cursor, the highest n, and the user's mark in `all:`. */
   | { code: 'connected'; victims: { connection: ConnectionId; close: CloseReason }[]; acked: number; head: number; allMark: number }
   | { code: 'rejected' }
+  /** To `prune`: who went offline by it. */
+  | { code: 'pruned'; users: string[] }
   | { code: 'done' };
 
 export type Batch = { batch: number; operations: (MessageAppend | Operation)[] };
