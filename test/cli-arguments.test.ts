@@ -49,6 +49,20 @@ describe('command line', () => {
     expect(() => readArguments(['serve', '--no-dev=true'])).toThrow('--no-dev takes no value');
   });
 
+  it('a command takes the words it needs, before or behind its flags, and no other', () => {
+    expect(readArguments(['backup', 'b.db', '--data', 'd'])).toMatchObject({ command: 'backup', words: ['b.db'], flags: [{ name: 'data', text: 'd' }] });
+    expect(readArguments(['restore', '--data=d', '--force', 'b.db'])).toMatchObject({ words: ['b.db'], own: [{ name: 'force', text: 'true' }] });
+    expect(readArguments(['epoch', 'bump'])).toMatchObject({ command: 'epoch', words: ['bump'] });
+    expect(() => readArguments(['backup'])).toThrow('hubbub backup needs FILE: hubbub backup FILE [flags]');
+    expect(() => readArguments(['backup', 'a', 'b'])).toThrow('b is not expected here');
+    expect(() => readArguments(['epoch', 'jump'])).toThrow('jump is not expected here');
+    expect(() => readArguments(['epoch'])).toThrow('hubbub epoch needs bump');
+    expect(() => readArguments(['check', 'all'])).toThrow('all is not expected here');
+    expect(() => readArguments(['restore', 'b.db', '--force=yes'])).toThrow('--force takes no value');
+    expect(() => readArguments(['restore', 'b.db', '--forse'])).toThrow('no flag --forse; did you mean --force?');
+    expect(() => readArguments(['backup', 'b.db', '--force'])).toThrow('no flag --force');
+  });
+
   it('words that are neither command nor flag are refused', () => {
     expect(() => readArguments(['serve', 'now'])).toThrow('now is not expected here');
     expect(() => readArguments(['sreve'])).toThrow('no command sreve; did you mean serve?');

@@ -25,6 +25,7 @@ async function command(argv: string[], over: { environment?: Record<string, stri
       startHub: over.startHub ?? (() => Promise.reject(new Error('not here'))),
       mintToken: over.mintToken ?? (async (_, claims) => JSON.stringify(claims)),
     }),
+    loadAdmin: () => import('../src/admin.ts'),
   });
   return { code, out, problem };
 }

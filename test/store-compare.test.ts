@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { SqliteStore } from '../src/persistence/sqlite.ts';
+import { check } from '../src/persistence/sqlite-check.ts';
 import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
 import type { StoreOptions, StoreReader } from '../src/persistence/store.ts';
 import type { Change, MessageAppend, Operation, ReadQuery } from '../src/thread/messages.ts';
@@ -190,6 +191,7 @@ async function compare(overrides: Partial<StoreOptions>, steps: readonly Step[])
     const reader = new SqliteReader(data);
     try {
       await compareReads(reader, model.reader(), epochs, model.epochs);
+      expect(check(data, clock).problems).toEqual([]);
     } finally {
       await reader.close();
     }

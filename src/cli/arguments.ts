@@ -1,10 +1,10 @@
 /**
- * Reads the command line into a command, its own flags and option flags. Called by `run.ts`; values stay text here, and
+ * Reads the command line into a command, its words, its own flags and option flags. Called by `run.ts`; values stay text here, and
  * nothing is read from disk or environment. A flag nobody knows is a `UsageError` that names the nearest one.
  */
 import { isOptionName, kebab, nearest, type OptionName, optionRows, UsageError } from './format.ts';
 
-export const commandNames = ['serve', 'config', 'token'] as const;
+export const commandNames = ['serve', 'config', 'token', 'backup', 'restore', 'check', 'epoch'] as const;
 export type CommandName = (typeof commandNames)[number];
 
 /** One flag of an option as written: `--no-dev` is dev, "false". */
@@ -16,11 +16,23 @@ export type Arguments = {
   config: string | undefined;
   /** Flags of the command itself, in order. */
   own: { name: string; text: string }[];
+  /** Words behind the command, as many as it takes. */
+  words: string[];
 };
 
 /** Flags that are no options: for every command, and per command. */
 const commonFlags = ['config', 'help', 'version'] as const;
-const ownFlags: { readonly [K in CommandName]: readonly string[] } = { serve: [], config: [], token: ['user', 'ttl', 'scope'] };
+type Form = { readonly flags?: readonly string[]; readonly switches?: readonly string[]; readonly words?: readonly string[] };
+/** Of each command: flags with a value, flags without, and the words it needs (in capitals: any). */
+const forms: { readonly [K in CommandName]: Form } = {
+  serve: {},
+  config: {},
+  token: { flags: ['user', 'ttl', 'scope'] },
+  backup: { words: ['FILE'] },
+  restore: { words: ['FILE'], switches: ['force'] },
+  check: {},
+  epoch: { words: ['bump'] },
+};
 const optionOfFlag: ReadonlyMap<string, OptionName> = new Map(optionRows.map(([name]) => [kebab(name), name]));
 const booleans: ReadonlySet<string> = new Set(optionRows.filter(([, row]) => typeof row.value === 'boolean').map(([name]) => name));
 
@@ -28,15 +40,20 @@ export function readArguments(argv: readonly string[]): Arguments {
   const words = argv.map((word) => (word === '-h' ? '--help' : word));
   const command = words.find((word) => !word.startsWith('-'));
   const flagsAlone = words.every((word) => word.startsWith('-'));
-  const result: Arguments = { command: 'help', flags: [], config: undefined, own: [] };
+  const result: Arguments = { command: 'help', flags: [], config: undefined, own: [], words: [] };
   if (flagsAlone) return withoutCommand(words, result);
   if (words[0] !== command || command === undefined) throw new UsageError(`the command comes first: hubbub ${commandNames.join('|')} [flags]`);
   if (command === 'help') return result;
   if (!isCommand(command)) throw new UsageError(`no command ${command}${hint(command, commandNames)}`);
   result.command = command;
+  const form = forms[command];
 
   for (let i = 1; i < words.length; i++) {
     const word = words[i] ?? '';
+    if (!word.startsWith('-') && fits(word, form.words?.[result.words.length])) {
+      result.words.push(word);
+      continue;
+    }
     if (!word.startsWith('--') || word === '--') throw new UsageError(`${word} is not expected here: flags look like --port 8080`);
     const equals = word.indexOf('=');
     const flag = equals < 0 ? word.slice(2) : word.slice(2, equals);
@@ -47,8 +64,13 @@ export function readArguments(argv: readonly string[]): Arguments {
       result.flags.push(boolean);
       continue;
     }
+    if (form.switches?.includes(flag)) {
+      if (inline !== undefined) throw new UsageError(`--${flag} takes no value`);
+      result.own.push({ name: flag, text: 'true' });
+      continue;
+    }
     const option = optionOfFlag.get(flag);
-    const own = ownFlags[command].includes(flag);
+    const own = form.flags?.includes(flag) ?? false;
     if (option === undefined && !own && flag !== 'config') throw new UsageError(`no flag --${flag}${hint(flag, knownFlags(command), '--')}`);
     const text = inline ?? words[++i];
     if (text === undefined || (inline === undefined && text.startsWith('--'))) throw new UsageError(`--${flag} needs a value`);
@@ -56,7 +78,13 @@ export function readArguments(argv: readonly string[]): Arguments {
     else if (option !== undefined) result.flags.push({ name: option, text, flag: `--${flag}` });
     else result.config = text;
   }
+  const missing = form.words?.[result.words.length];
+  if (missing !== undefined) throw new UsageError(`hubbub ${command} needs ${missing}: hubbub ${command} ${form.words?.join(' ')} [flags]`);
   return result;
+}
+
+function fits(word: string, wanted: string | undefined): boolean {
+  return wanted !== undefined && (wanted === wanted.toUpperCase() || word === wanted);
 }
 
 function withoutCommand(words: readonly string[], result: Arguments): Arguments {
@@ -81,7 +109,7 @@ function isCommand(word: string): word is CommandName {
 }
 
 function knownFlags(command: CommandName): string[] {
-  return [...optionOfFlag.keys(), ...commonFlags, ...ownFlags[command]];
+  return [...optionOfFlag.keys(), ...commonFlags, ...(forms[command].flags ?? []), ...(forms[command].switches ?? [])];
 }
 
 function hint(word: string, known: Iterable<string>, prefix = ''): string {

@@ -21,6 +21,9 @@ export const optionRows = Object.entries(optionTable) as readonly (readonly [Opt
 /** A mistake of whoever wrote the command line, a variable or the config file: one line, exit code 2. */
 export class UsageError extends Error {}
 
+/** What was asked for could not be done, for a reason that one line tells: exit code 1. */
+export class Failure extends Error {}
+
 const durations = { d: 86_400_000, h: 3_600_000, m: 60_000, s: 1_000, ms: 1 } as const;
 const sizes = { GiB: 1024 ** 3, MiB: 1024 ** 2, KiB: 1024, B: 1 } as const;
 

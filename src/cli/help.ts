@@ -10,6 +10,10 @@ const commands = `hubbub: a self-hosted WebSocket communication hub
   hubbub config [options]                print every option, the value in force and where it came from
   hubbub token --user alice --ttl 1h     print a token for a user, signed with the first of --jwt-secrets
                [--scope broadcast]       (--scope may be repeated)
+  hubbub backup FILE [--data DIR]        copy the data into a new file, while a hub runs or not
+  hubbub restore FILE [--force]          take the data back to a backup; --force replaces what is there. No hub may run
+  hubbub check                           look for damage in the data, while a hub runs or not; exit 1 where there is any
+  hubbub epoch bump                      announce that the data went back by other means than restore. No hub may run
   hubbub --help, hubbub --version
 
 Each option is a flag (--outbox-bytes-max 1MiB), a variable (HUBBUB_OUTBOX_BYTES_MAX=1MiB) and a key of the JSON file that

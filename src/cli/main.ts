@@ -17,5 +17,6 @@ const code = await run(process.argv.slice(2), {
   events: process,
   version: () => (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version,
   loadHub: () => import('../hub.ts'),
+  loadAdmin: () => import('../admin.ts'),
 });
 process.exit(code);

@@ -6,11 +6,12 @@ import { OptionError } from '../options.ts';
 import { type Clock, systemClock } from '../thread/clock.ts';
 import { type Arguments, readArguments } from './arguments.ts';
 import { configText } from './config.ts';
-import { isOptionName, UsageError } from './format.ts';
+import { type Admin, administer } from './data.ts';
+import { Failure, isOptionName, UsageError } from './format.ts';
 import { helpText } from './help.ts';
 import { createLog } from './log.ts';
 import { type Gathered, gatherOptions, showSource } from './options-from.ts';
-import { exitCodes, type ProcessEvents, StartError, type StartHub, serve } from './serve.ts';
+import { exitCodes, type ProcessEvents, type StartHub, serve } from './serve.ts';
 import { type MintToken, token } from './token.ts';
 
 export type Surroundings = {
@@ -22,6 +23,7 @@ export type Surroundings = {
   clock?: Clock;
   version(): string;
   loadHub(): Promise<{ startHub: StartHub; mintToken: MintToken }>;
+  loadAdmin(): Promise<Admin>;
 };
 
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
@@ -39,7 +41,7 @@ export async function run(argv: readonly string[], around: Surroundings): Promis
     gathered = gatherOptions({ flags: args.flags, config: args.config, environment: around.environment, readFile: around.readFile });
     return await carryOut(args, gathered, around);
   } catch (error) {
-    if (error instanceof StartError) {
+    if (error instanceof Failure) {
       around.problem(`hubbub: ${error.message}\n`);
       return exitCodes.failed;
     }
@@ -68,6 +70,13 @@ async function carryOut(args: Arguments, gathered: Gathered, around: Surrounding
       const { mintToken } = await around.loadHub();
       around.out(`${await token(args.own, options, mintToken)}\n`);
       return exitCodes.ok;
+    }
+    case 'backup':
+    case 'restore':
+    case 'check':
+    case 'epoch': {
+      const { out, problem, events, clock = systemClock } = around;
+      return administer({ ...args, command: args.command }, options.data, await around.loadAdmin(), { out, problem, events, clock });
     }
     case 'serve': {
       const log = createLog({ level: options.logLevel, plain: options.dev, write: around.out });

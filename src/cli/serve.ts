@@ -7,7 +7,7 @@
 import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
-import { UsageError } from './format.ts';
+import { Failure, UsageError } from './format.ts';
 
 /** What serve needs of a running hub. `closed` settles once: an Error when the hub ended by itself, else null. */
 export type RunningHub = {
@@ -28,8 +28,8 @@ export type ProcessEvents = {
 export type ServeDeps = { startHub: StartHub; clock: Clock; log: Log; events: ProcessEvents };
 
 export const exitCodes = { ok: 0, failed: 1, usage: 2, fault: 70 } as const;
-/** The hub could not start, for a reason that one line tells: exit code 1. */
-export class StartError extends Error {}
+/** The hub could not start. */
+export class StartError extends Failure {}
 
 /** Beyond `drainMs`: a hub that has not drained by then is stuck. */
 const overrunMs = 1_000;

@@ -10,7 +10,7 @@ import { type Db, SupersededError } from './sqlite-open.ts';
 const leaseMs = 15_000;
 const renewMs = 5_000;
 
-type NodeRow = { id: string; host: string; pid: number; process: number; renewedAt: number; leaseUntil: number };
+export type NodeRow = { id: string; host: string; pid: number; process: number; renewedAt: number; leaseUntil: number };
 
 /** Takes the next writer's token for `node`, and begins an epoch where no other node lives. One transaction of the caller's. */
 export function register(db: Db, node: string, ts: number): { token: number; epoch: string } {
@@ -26,8 +26,7 @@ export function register(db: Db, node: string, ts: number): { token: number; epo
   if (!known && dead.length === others.length) {
     // Connections of nodes that are not even in the table any more.
     db.prepare('delete from connections where node <> ?').run(node);
-    const first = db.prepare<[], number>('select coalesce(max(id), 0) + 1 from entries').pluck().get() as number;
-    db.prepare('insert into epochs (name, first_entry, started_at) values (?, ?, ?)').run(v7(), first, ts);
+    beginEpoch(db, ts);
     endPresence(
       db,
       dead.reduce((latest, row) => Math.max(latest, row.renewedAt), 0),
@@ -35,6 +34,28 @@ export function register(db: Db, node: string, ts: number): { token: number; epo
   }
   write(db, node, token, ts);
   return { token, epoch: db.prepare<[], string>('select name from epochs order by id desc limit 1').pluck().get() as string };
+}
+
+/** From here on entries belong to another life of the data. */
+export function beginEpoch(db: Db, ts: number): string {
+  const name = v7();
+  db.prepare('insert into epochs (name, first_entry, started_at) select ?, coalesce(max(id), 0) + 1, ? from entries').run(name, ts);
+  return name;
+}
+
+/** Nodes that may be writing. */
+export function livingNodes(db: Db, ts: number): NodeRow[] {
+  return nodesOf(db).filter((row) => lives(row, ts));
+}
+
+/** For a copy of the file: nobody of the original is connected to it. */
+export function sweepAll(db: Db): void {
+  const nodes = nodesOf(db);
+  db.exec('delete from connections; delete from nodes');
+  endPresence(
+    db,
+    nodes.reduce((latest, row) => Math.max(latest, row.renewedAt), 0),
+  );
 }
 
 /** The lease and the token of the opened node, watched by each transaction. */

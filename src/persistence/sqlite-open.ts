@@ -2,7 +2,7 @@
  * Opens the database file: for writing (creating it if need be) or for reading. Owns the file's name, its pragmas, its
  * version and the sentences a person reads when it cannot be used. Never keeps a connection that it did not hand out.
  */
-import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { StoreOptions } from './store.ts';
@@ -68,17 +68,43 @@ export function openForWriting(options: Pick<StoreOptions, 'data' | 'durability'
 
 /** Opens for reading what a writer has created. */
 export function openForReading(data: string, open: OpenDatabase = openDatabase): Db {
-  const file = databaseFile(data);
+  return openExisting(databaseFile(data), { readonly: true, timeout: readerTimeoutMs }, open, (db) => {
+    db.pragma('cache_size = -32768');
+    db.pragma('temp_store = memory');
+  });
+}
+
+/** Opens a file that must be a database of ours, whatever it is called; sets nothing up in it. */
+export function openExisting(
+  file: string,
+  options: { readonly: boolean; timeout: number },
+  open: OpenDatabase = openDatabase,
+  prepare: (db: Db) => void = () => {},
+): Db {
   return guarded(
     file,
-    () => open(file, { readonly: true, fileMustExist: true, timeout: readerTimeoutMs }),
+    () => open(file, { ...options, fileMustExist: true }),
     (db) => {
       checkOwner(db, file);
       if (db.pragma('user_version', { simple: true }) === 0) throw new StoreError(`the database ${file} has not been set up yet`);
-      db.pragma('cache_size = -32768');
-      db.pragma('temp_store = memory');
+      prepare(db);
     },
   );
+}
+
+/** Tells one file from another that took its place; null where there is none. */
+export function identityOf(file: string): string | null {
+  try {
+    const { dev, ino } = statSync(file, { bigint: true });
+    return `${dev}:${ino}`;
+  } catch {
+    return null; // why it cannot be used, opening it will say
+  }
+}
+
+/** What a file of this version holds. */
+export function schemaText(): string {
+  return readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8');
 }
 
 /** Whether another connection holds the lock: to be tried again. */
@@ -95,7 +121,7 @@ export function codeOf(error: unknown): string {
   return error instanceof Database.SqliteError ? error.code : '';
 }
 
-function prepareFolder(data: string): void {
+export function prepareFolder(data: string): void {
   try {
     mkdirSync(data, { recursive: true });
     accessSync(data, constants.R_OK | constants.W_OK | constants.X_OK);
@@ -138,16 +164,16 @@ function checkOwner(db: Db, file: string): void {
 
 /** One transaction, repeated harmlessly: of two processes that open a new file at once, the second finds it done. */
 function createSchema(db: Db): void {
-  const schema = readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8');
   db.transaction(() => {
     if (db.pragma('user_version', { simple: true }) !== 0) return;
-    db.exec(schema);
+    db.exec(schemaText());
     db.pragma(`application_id = ${applicationId}`);
     db.pragma(`user_version = ${schemaVersion}`);
   }).immediate();
 }
 
-function reasonOf(error: unknown): string {
+/** What is wrong with a file, for the end of a sentence. */
+export function reasonOf(error: unknown): string {
   const code = codeOf(error) || (error as NodeJS.ErrnoException | null)?.code || '';
   switch (code) {
     case 'SQLITE_NOTADB':
@@ -156,6 +182,8 @@ function reasonOf(error: unknown): string {
       return 'it is damaged; restore a backup';
     case 'SQLITE_CANTOPEN':
       return 'the file is missing or may not be opened';
+    case 'ENOENT':
+      return 'it does not exist';
     case 'SQLITE_READONLY':
     case 'SQLITE_READONLY_DBMOVED':
     case 'SQLITE_READONLY_DIRECTORY':

@@ -8,7 +8,18 @@ import type { Log } from '../thread/log.ts';
 import type { InboxLoss, MessageAppend, Operation, Outcome } from '../thread/messages.ts';
 import type { Turn } from './sqlite-inbox.ts';
 import { register } from './sqlite-node.ts';
-import { codeOf, type Db, isAboutFile, isBusy, type OpenDatabase, openForWriting, StoreError, SupersededError } from './sqlite-open.ts';
+import {
+  codeOf,
+  type Db,
+  databaseFile,
+  identityOf,
+  isAboutFile,
+  isBusy,
+  type OpenDatabase,
+  openForWriting,
+  StoreError,
+  SupersededError,
+} from './sqlite-open.ts';
 import { Session } from './sqlite-session.ts';
 import type { CommitResult, Store, StoreOptions } from './store.ts';
 
@@ -35,9 +46,13 @@ export class SqliteStore implements Store {
   static async open(options: StoreOptions, parts: SqliteParts): Promise<SqliteStore> {
     const ts = parts.clock.now();
     try {
+      const file = databaseFile(options.data);
+      const before = identityOf(file);
       const db = await patiently(parts.clock, () => openForWriting(options, parts.open));
       try {
         const { token, epoch } = await patiently(parts.clock, () => db.transaction(() => register(db, options.node, ts)).immediate());
+        // What is open now would be nobody's file, and all that is stored in it lost.
+        if (before !== null && identityOf(file) !== before) throw new StoreError(`a backup has just been restored to ${options.data}: start again`);
         return new SqliteStore(options, parts, db, token, epoch, ts);
       } catch (error) {
         db.close();

@@ -21,10 +21,11 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   http: ['protocol', 'thread', 'options.ts'],
   client: ['protocol'],
   page: ['client', 'protocol'],
-  cli: ['protocol', 'thread', 'options.ts', 'hub.ts'],
+  cli: ['protocol', 'thread', 'options.ts', 'hub.ts', 'admin.ts'],
   'options.ts': ['protocol'],
   'index.ts': ['protocol', 'thread', 'options.ts', 'hub.ts', 'http'],
   'worker.ts': ['cluster', 'shard'],
+  'admin.ts': ['persistence'],
 };
 /** Packages that run in a browser; the folders that reach one may import nothing else from outside. */
 const browserPackages: Readonly<Record<string, readonly string[]>> = { protocol: ['zod', 'msgpackr'], client: ['msgpackr'], page: [] };
