@@ -10,7 +10,7 @@ import { readProfiles } from './profile.js';
 import { httpRequests } from './scenarios.js';
 import { dataFolder, runLoad, startServer } from './server.js';
 
-export const warmMs = 1_000;
+export const warmMs = 2_000;
 
 /**
  * @typedef {import('./load/meter.js').Part & { scenario: string, id: string, label: string, durability: string }} Row
