@@ -122,7 +122,8 @@ export class Person {
     expect(await this.item(kind, title).locator('.badge').isVisible()).toBe(count > 0);
   }
 
-  async closeWindow(): Promise<void> {
-    await this.page.close();
+  /** Closes all of his windows. */
+  async leave(): Promise<void> {
+    await this.#context.close();
   }
 }
