@@ -21,6 +21,8 @@ class FakeSocket {
   write(bytes: Buffer): void {
     this.written.push(bytes);
   }
+  cork(): void {}
+  uncork(): void {}
   get pings(): number {
     return this.written.filter((bytes) => bytes[0] === 0x89).length;
   }
@@ -142,7 +144,8 @@ describe('the sweep', () => {
     for (const { connection, socket } of [dead, slow]) {
       socket.writableLength = 1_000_000;
       socket._handle.writeQueueSize = 1_000_000;
-      hub.outbox.send(connection, { op: 'x' }); // it notices that the socket is backed up
+      hub.outbox.send(connection, { op: 'x' });
+      hub.outbox.finish(connection); // it notices that the socket is backed up
     }
     for (let turn = 0; turn < 29; turn++) {
       hub.pass(1_000);

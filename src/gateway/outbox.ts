@@ -112,9 +112,14 @@ export class Outbox {
 
   sendFrame(connection: Connection, frame: Buffer): void {
     if (connection.from >= 0) this.#spill(connection);
+    else if (!connection.touched && !connection.corked) {
+      // Answers to what came in one read leave in one write.
+      connection.corked = true;
+      connection.socket.cork();
+      queueMicrotask(() => this.finish(connection));
+    }
     this.#write(connection, frame, false);
     this.#counters.framesOut++;
-    if (!connection.touched) this.#settle(connection);
   }
 
   unsent(connection: Connection): number {

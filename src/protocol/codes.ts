@@ -65,7 +65,11 @@ export class CodedError extends Error {
   readonly code: ErrorCode;
   readonly field: string | undefined;
   constructor(code: ErrorCode, message?: string, field?: string) {
+    // Refusals come in floods, and what a stack trace costs would make refusing dearer than doing.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(message ?? errorCodes[code].text);
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = 'CodedError';
     this.code = code;
     this.field = field;
