@@ -57,6 +57,21 @@ describe('after the death of a shard', () => {
     expect(successor.received.filter(({ t }) => t === 'hello')).toHaveLength(1);
   });
 
+  it.each(['live', 'fed'])('F1 who subscribed twice at once hears that it ended, the first having been %s', async (first) => {
+    hub = await stand();
+    const { client, number } = await hub.join();
+    hub.shard.room(1, 'general');
+    const answers = [client.ok('subscribe', { room: 'general' }), client.ok('subscribe', { room: 'general' })];
+    const ids = [await hub.shard.command('subscribe'), await hub.shard.command('subscribe')].map(({ command }) => command.id as number);
+    hub.shard.reply(number, ids[0] as number, { room: 'general' });
+    if (first === 'live') hub.shard.attach(1, number, 1);
+    hub.shard.detach(1, number);
+    hub.shard.reply(number, ids[1] as number, { room: 'general' });
+    await Promise.all(answers); // the second is granted, and not fed yet
+    hub.gateway.detachShard(0);
+    expect(await client.next('unsubscribed')).toEqual({ op: 'unsubscribed', room: 'general', reason: 'restarted' });
+  });
+
   it('P1 watchers learn that a user is gone whose end went down with it, and that one who is there is not', () => {
     const effects = new EffectsRecorder();
     const users = new UserDirectory('e1', fillOptions({ dev: true }));

@@ -37,6 +37,7 @@ export function following(connection: Connection, room: string, shard: number, l
 
 export function attach(connection: Connection, slot: Slot, fromSeq: number, presence: boolean): void {
   let subscription = connection.rooms.get(slot.room);
+  const anew = subscription === undefined ? null : askedSince(connection, subscription);
   if (subscription?.state.is === 'live') unlist(connection, subscription.state.slot, subscription.state.index);
   const list = slot.lists[formatIndex(connection.format)];
   const state = { is: 'live', slot, index: list.length } as const;
@@ -45,7 +46,7 @@ export function attach(connection: Connection, slot: Slot, fromSeq: number, pres
     connection.rooms.set(slot.room, subscription);
   } else {
     subscription.presence = presence;
-    subscription.anew = null;
+    subscription.anew = anew;
     subscription.state = state;
   }
   list.push(connection);
@@ -56,12 +57,18 @@ export function attach(connection: Connection, slot: Slot, fromSeq: number, pres
 export function detach(connection: Connection, room: string): void {
   const subscription = connection.rooms.get(room);
   if (subscription === undefined) return;
+  if (askedSince(connection, subscription) !== null) return;
   if (subscription.state.is === 'live') unlist(connection, subscription.state.slot, subscription.state.index);
   if (subscription.anew === null) connection.rooms.delete(room);
   else {
     subscription.state = { is: 'asked', id: subscription.anew };
     subscription.anew = null;
   }
+}
+
+/** The id of a `subscribe` that is not answered yet, before which the shard has no more to say of it: what it says now is about an earlier one. */
+function askedSince(connection: Connection, { state }: Subscription): number | null {
+  return state.is === 'asked' && connection.commands.get(state.id)?.is === 'subscribe' ? state.id : null;
 }
 
 /** Takes a connection whose outbox is full out of the slot; false: it was not in it. */
