@@ -38,6 +38,7 @@ export function bumpEpoch(data: string, clock: Clock): string {
   try {
     const db = openExisting(databaseFile(data), { readonly: false, timeout: 0 });
     try {
+      refuseLiving(livingNodes(db, clock.now()), data, clock); // a busy one would not let the transaction begin
       return db
         .transaction(() => {
           refuseLiving(livingNodes(db, clock.now()), data, clock);
