@@ -218,6 +218,45 @@ test('what a room was to hand on and did not comes by the inbox', async () => {
   expect(direct).toEqual([1, 2]);
 });
 
+test('numbers and seqs that a restored backup gives to other messages hide none of them', async () => {
+  const { hub, open, reopen, clock } = scene();
+  const socket = await open();
+  const direct: unknown[] = [];
+  let finish: () => void = () => undefined;
+  hub.on('inbox', ({ body }) => {
+    direct.push(body);
+    if (body === 'long') return new Promise<void>((resolve) => (finish = resolve));
+  });
+  const promise = hub.subscribe('dm:alice:bob');
+  await settle();
+  socket.ok(socket.take('subscribe'), attached(0));
+  await promise;
+  await clock.advance(0);
+  const eve = { room: 'dm:alice:eve', mid: 'm1' };
+  socket.say(entry('dm:alice:bob', 1), entry('dm:alice:bob', 2), item(1, { ...eve, body: 'short' }), item(2, { ...eve, seq: 2, body: 'long' }));
+  await settle();
+  expect(direct).toEqual(['short', 'long']);
+
+  // None of it was acked; the hub comes back from a backup of before all of it.
+  const next = await reopen({ epoch: 'e2', inbox: { head: 3, acked: 0 } });
+  next.say(
+    item(1, { ...eve, mid: 'm2', body: 'other' }),
+    item(2, { ...eve, seq: 2, mid: 'm3', body: 'others' }),
+    item(3, { seq: 2, body: 'to a followed room' }),
+  );
+  await settle();
+  finish();
+  await settle();
+  expect(direct).toEqual(['short', 'long', 'other', 'others']);
+  const gap = { room: 'dm:alice:bob', from: 1, to: 2, reason: 'epoch' };
+  next.say({ op: 'resumed', room: 'dm:alice:bob', position: { epoch: 'e2', seq: 2 }, recovered: false, gaps: [gap] });
+  await settle();
+  expect(direct.at(-1)).toBe('to a followed room');
+  const acks = next.takeAll('ack');
+  next.ok(acks[0] ?? { op: '' }, {});
+  expect([...acks, ...next.takeAll('ack')].at(-1)?.through).toBe(3);
+});
+
 test('items that the hub repeats on the same connection are handled once and hold no ack back', async () => {
   const { hub, open } = scene();
   const socket = await open();

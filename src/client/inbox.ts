@@ -22,7 +22,7 @@ type InboxOwner = {
 
 /** Items that may wait for a listener or a slow handler; the hub keeps what does not fit. */
 const queueMax = 2_000;
-/** Numbers remembered of items that were handled but could not be acked yet, so that they are not handled twice. */
+/** Items remembered that were handled but could not be acked yet, so that they are not handled twice. */
 const handledMax = 10_000;
 
 export class Inbox {
@@ -32,8 +32,9 @@ export class Inbox {
   #queue: InboxItem[] = [];
   /** Items that a followed room will hand on. */
   #delegated: InboxItem[] = [];
-  readonly #handled = new Set<number>();
-  #running: number | null = null;
+  /** By their numbers what they were: after a restored backup the hub gives the same numbers to others. */
+  readonly #handled = new Map<number, string>();
+  #running: { item: InboxItem; session: Session | null } | null = null;
   /** The highest n that came on this connection; a restart inside the hub may send items twice. */
   #received = 0;
   #overflowed = false;
@@ -42,7 +43,7 @@ export class Inbox {
     this.#owner = owner;
     this.#acks = new Cursor(clock, owner.failed, (through, done) => {
       this.#session?.request('ack', { through }, (answer) => {
-        if (answer.ok) for (const n of this.#handled) if (n <= through) this.#handled.delete(n);
+        if (answer.ok) for (const n of this.#handled.keys()) if (n <= through) this.#handled.delete(n);
         done(answer.ok ? null : answer.error);
       });
       return this.#session !== null;
@@ -79,8 +80,10 @@ export class Inbox {
     const { op: _, ...item } = push;
     this.#received = item.n;
     this.#acks.add(item.n);
-    if (this.#handled.has(item.n)) this.#acks.done(item.n);
-    else if (item.n !== this.#running) {
+    if (this.#handled.get(item.n) === identityOf(item)) this.#acks.done(item.n);
+    else if (this.#running !== null && item.n === this.#running.item.n && identityOf(item) === identityOf(this.#running.item)) {
+      this.#running.session = this.#session; // sent again while its handler runs
+    } else {
       this.#queue.push(withBytes(item));
       this.pump();
     }
@@ -96,7 +99,7 @@ export class Inbox {
         return;
       }
       const covered = this.#owner.covers(item.room, item.seq);
-      if (covered === 'done') this.#finish(item.n, true);
+      if (covered === 'done') this.#finish(item, true);
       else if (covered === 'later') this.#delegated.push(item);
       else this.#hand(item);
     }
@@ -110,7 +113,7 @@ export class Inbox {
     const back: InboxItem[] = [];
     for (const item of delegated) {
       const covered = item.room === room ? this.#owner.covers(room, item.seq) : 'later';
-      if (covered === 'done') this.#finish(item.n, true);
+      if (covered === 'done') this.#finish(item, true);
       else if (covered === 'later') this.#delegated.push(item);
       else back.push(item);
     }
@@ -119,21 +122,27 @@ export class Inbox {
   }
 
   #hand(item: InboxItem): void {
-    this.#running = item.n;
+    this.#running = { item, session: this.#session };
     const outcome = this.#owner.handle(item);
-    if (typeof outcome === 'boolean') this.#finish(item.n, outcome);
+    if (typeof outcome === 'boolean') this.#finish(item, outcome);
     else
       void outcome.then((fine) => {
-        this.#finish(item.n, fine);
+        this.#finish(item, fine);
         this.pump();
       });
   }
 
-  #finish(n: number, fine: boolean): void {
-    if (this.#running === n) this.#running = null;
+  #finish(item: InboxItem, fine: boolean): void {
+    const session = this.#running?.item === item ? this.#running.session : this.#session;
+    if (this.#running?.item === item) this.#running = null;
     if (!fine) return;
-    if (this.#handled.size >= handledMax) this.#handled.delete(this.#handled.values().next().value ?? 0);
-    this.#handled.add(n);
-    this.#acks.done(n);
+    if (this.#handled.size >= handledMax) this.#handled.delete(this.#handled.keys().next().value ?? 0);
+    this.#handled.set(item.n, identityOf(item));
+    // Of an earlier connection and not sent again on this one: its number may be another item's by now.
+    if (session === this.#session) this.#acks.done(item.n);
   }
+}
+
+function identityOf({ room, seq, mid, ts }: InboxItem | (Push & { op: 'inbox' })): string {
+  return `${room} ${seq} ${mid ?? ts}`;
 }

@@ -83,7 +83,9 @@ export class Stream {
 
   /** Whether this stream hands (room, seq) on: it did and the handlers ran, it will, or it will not. */
   covers(seq: number): 'done' | 'later' | 'never' {
-    if (this.#base === null) return this.state === 'waiting' ? 'later' : 'never';
+    // Not before it is attached: where the log went back, what it handed on at that seq may have been another entry.
+    if (this.state === 'waiting') return 'later';
+    if (this.#base === null) return 'never';
     if (seq <= this.#base || this.state === 'ended') return 'never';
     return seq <= this.#handled.through ? 'done' : 'later';
   }
