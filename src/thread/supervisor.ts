@@ -12,6 +12,8 @@ import type { Control, FromThread } from './messages.ts';
 const beatMs = 500;
 /** A thread that misses beats for so long is taken for hung and replaced. Longer than any native call may last. */
 const hungMs = 5_000;
+/** A successor may take so long to open what it needs. */
+const startHungMs = 30_000;
 const restartDelayMs = 20;
 /** More restarts than this within the window: the process gives up, since something outside of it must change. */
 const restartsMax = 10;
@@ -88,7 +90,8 @@ export class Thread {
 
   /** Called about every `beatMs` by the owner; `late`: this call itself came late, so silence proves nothing. */
   beat(late: boolean): void {
-    if (!this.#ready || this.#stopping) return;
+    if (this.#stopping) return;
+    if (!this.#ready) return this.#late(late);
     if (late) this.#beatSeen = this.#deps.clock.tick();
     else if (this.#deps.clock.tick() - this.#beatSeen > hungMs) {
       this.#deps.log('error', 'thread hangs, replacing it', { role: this.spec.role, index: this.spec.index });
@@ -96,6 +99,13 @@ export class Thread {
       return;
     }
     this.#control?.postMessage({ t: 'beat', turn: ++this.#turn } satisfies Control);
+  }
+
+  /** A successor that does not get ready: the first start is the caller's to wait for. */
+  #late(late: boolean): void {
+    if (this.#incarnation < 2 || this.#control === null) return;
+    if (late) this.#beatSeen = this.#deps.clock.tick();
+    else if (this.#deps.clock.tick() - this.#beatSeen > startHungMs) this.#abort.abort();
   }
 
   /** Asks the task to finish, waits for it, and takes the thread down. */
