@@ -3,7 +3,7 @@
  * types it needs, nothing of the server's dependencies), and the page. `npm run build` and, before them, start and test run it.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,6 +25,8 @@ function compile() {
   const { status, error } = spawnSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.json'), '--outDir', dist], { stdio: 'inherit' });
   if (error) throw error;
   if (status !== 0) process.exit(status ?? 1);
+  // tsc makes plain files; `npx hubbub` runs this one.
+  chmodSync(join(dist, 'cli', 'main.js'), 0o755);
 }
 
 /** tsc's output for the client refers to the server's protocol folder and packages; it makes room for what stands alone. */
@@ -41,6 +43,7 @@ async function packClient() {
     outfile: join(client, 'hubbub-client.js'),
     bundle: true,
     minify: true,
+    lineLimit: 160, // Node shows the whole line of an error that nobody caught
     sourcemap: true,
     format: 'esm',
     platform: 'browser',

@@ -121,7 +121,7 @@ class Threads {
         deps.gaveUp(error);
       },
     };
-    const store: StoreOptions = { ...options, node: v7() };
+    const store: StoreOptions = { ...options, node: v7(), exclusive: true };
     const module = (path: string) => new URL(path, import.meta.url).href;
     const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & { died?(): void }) =>
       new Thread({ role, index, heapMb: heapMb[role], died: () => {}, ...rest }, watched);

@@ -23,6 +23,7 @@ export const startTs = 1_790_000_000_000;
 export const defaults: StoreOptions = {
   data: '',
   node: 'node-1',
+  exclusive: false,
   durability: 'process',
   inboxItemsMax: 5,
   inboxBytesMax: 1_000,

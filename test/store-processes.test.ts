@@ -50,6 +50,15 @@ describe('another process that writes', () => {
     await other.close();
   });
 
+  it('a node that wants the folder for itself is refused while another lives, by name, and let in when that one has left', async () => {
+    const { store, options, parts } = await openedStore();
+    const alone = { ...options, node: 'alone', exclusive: true };
+    await expect(SqliteStore.open(alone, parts)).rejects.toThrow(new RegExp(`another hub \\(process ${process.pid} on .+\\) uses .+ its claim ends in \\d+ s`));
+    await store.close();
+    const opened = await SqliteStore.open(alone, parts);
+    await opened.close();
+  });
+
   it('whose lease ran out is swept, with its connections', async () => {
     const { store, outsider } = await openedStore();
     const db = outsider();

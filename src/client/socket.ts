@@ -21,6 +21,10 @@ export async function findWebSocket(given: WebSocketClass | undefined): Promise<
   const found = given ?? (globalThis as { WebSocket?: WebSocketClass }).WebSocket;
   if (found !== undefined) return found;
   // Never reached in a browser, and left alone by bundlers: only Node 20 needs it.
-  const module = (await import(/* webpackIgnore: true */ /* @vite-ignore */ 'ws')) as unknown as { WebSocket: WebSocketClass };
-  return module.WebSocket;
+  try {
+    const module = (await import(/* webpackIgnore: true */ /* @vite-ignore */ 'ws')) as unknown as { WebSocket: WebSocketClass };
+    return module.WebSocket;
+  } catch (error) {
+    throw new Error('this runtime has no WebSocket: install the package ws, or pass a class as `webSocket`', { cause: error });
+  }
 }

@@ -7,7 +7,7 @@ import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { InboxLoss, MessageAppend, Operation, Outcome } from '../thread/messages.ts';
 import type { Turn } from './sqlite-inbox.ts';
-import { register } from './sqlite-node.ts';
+import { livingNodes, register } from './sqlite-node.ts';
 import {
   codeOf,
   type Db,
@@ -31,6 +31,15 @@ const busyWaitMs = 8;
 /** Time after which `maintain` begins no further step. */
 const stepsMs = 20;
 
+function join(db: Db, { node, exclusive, data }: StoreOptions, ts: number): { token: number; epoch: string } {
+  const other = exclusive ? livingNodes(db, ts).find(({ id }) => id !== node) : undefined;
+  if (other === undefined) return register(db, node, ts);
+  const seconds = Math.ceil((other.leaseUntil - ts) / 1_000);
+  throw new StoreError(
+    `another hub (process ${other.pid} on ${other.host}) uses ${data}: stop it, or choose another folder; if it is gone, its claim ends in ${seconds} s`,
+  );
+}
+
 export class SqliteStore implements Store {
   readonly epoch: string;
   readonly #options: StoreOptions;
@@ -50,7 +59,7 @@ export class SqliteStore implements Store {
       const before = identityOf(file);
       const db = await patiently(parts.clock, () => openForWriting(options, parts.open));
       try {
-        const { token, epoch } = await patiently(parts.clock, () => db.transaction(() => register(db, options.node, ts)).immediate());
+        const { token, epoch } = await patiently(parts.clock, () => db.transaction(() => join(db, options, ts)).immediate());
         // What is open now would be nobody's file, and all that is stored in it lost.
         if (before !== null && identityOf(file) !== before) throw new StoreError(`a backup has just been restored to ${options.data}: start again`);
         return new SqliteStore(options, parts, db, token, epoch, ts);

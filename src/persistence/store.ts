@@ -45,6 +45,8 @@ export type StoreOptions = {
   data: string;
   /** This process's life: fresh at every start, the same for a successor of its writer thread. */
   node: string;
+  /** Refuse to open while another node lives: there is no bus to it, so its clients would not see ours. */
+  exclusive: boolean;
   durability: 'power-loss' | 'process';
   inboxItemsMax: number;
   inboxBytesMax: number;
