@@ -19,7 +19,8 @@ export class UserPresence {
   readonly #graceMs: number;
   readonly #kept: Kept<Status | null>;
   readonly #connected = new Map<ConnectionId, { away: boolean; idle: boolean }>();
-  readonly #watchers = new Map<ConnectionId, Watcher>();
+  /** Null while there is none, as for most users: ten thousand empty maps are two megabytes. */
+  #watchers: Map<ConnectionId, Watcher> | null = null;
   /** Connections whose `connect` is on its way: the grace of an earlier one does not end before it is answered. */
   #expected = 0;
   /** Null: not read from the store yet, and nobody connected. */
@@ -94,16 +95,17 @@ export class UserPresence {
   }
 
   watch(connection: Connection): void {
+    this.#watchers ??= new Map();
     if (!this.#watchers.has(connection.id)) this.#watchers.set(connection.id, { connection, told: 'asking' });
   }
 
   unwatch(id: ConnectionId): void {
-    this.#watchers.delete(id);
+    if (this.#watchers?.delete(id) && this.#watchers.size === 0) this.#watchers = null;
   }
 
   /** The answer to the watcher's command carries this status: it needs no push of it. */
   told(id: ConnectionId, status: Status | 'unknown'): void {
-    const watcher = this.#watchers.get(id);
+    const watcher = this.#watchers?.get(id);
     if (watcher !== undefined) watcher.told = status;
   }
 
@@ -120,7 +122,7 @@ export class UserPresence {
   }
 
   get idle(): boolean {
-    return this.#connected.size === 0 && this.#watchers.size === 0 && this.#expected === 0 && this.#kept.settled && !this.due;
+    return this.#connected.size === 0 && this.#watchers === null && this.#expected === 0 && this.#kept.settled && !this.due;
   }
 
   #early(moment: Moment): boolean {
@@ -131,7 +133,7 @@ export class UserPresence {
     this.#changed = false;
     this.#told = { status: presence.status, at: effects.tick };
     const listeners: Connection[] = [];
-    for (const watcher of this.#watchers.values()) {
+    for (const watcher of this.#watchers?.values() ?? []) {
       if (watcher.told === 'asking' || watcher.told === presence.status) continue;
       watcher.told = presence.status;
       listeners.push(watcher.connection);

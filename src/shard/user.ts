@@ -39,7 +39,7 @@ export class UserActor {
   readonly #inbox: UserInbox;
   readonly #sessions = new Map<ConnectionId, Session>();
   /** Connections that are gone here and not yet in the store. `owed`: to be tried at the next tick. */
-  readonly #leaving = new Map<ConnectionId, 'flying' | 'owed'>();
+  #leaving: Map<ConnectionId, 'flying' | 'owed'> | null = null;
 
   /** `wake`: asks for a `flush` at the end of the turn; called as often as there is a reason. */
   constructor(user: string, epoch: string, limits: UserLimits, wake: (actor: UserActor) => void) {
@@ -109,7 +109,7 @@ export class UserActor {
 
   /** About once a second while `due`: ends a grace, tries again what was refused. */
   tick(effects: Effects): void {
-    for (const [id, state] of this.#leaving) if (state === 'owed') this.#disconnect(id, effects);
+    for (const [id, state] of this.#leaving ?? []) if (state === 'owed') this.#disconnect(id, effects);
     for (const session of this.#sessions.values()) {
       if (session.state.is !== 'stalled') continue;
       session.state.is = 'connecting';
@@ -121,14 +121,14 @@ export class UserActor {
   /** Whether ticks are needed. */
   get due(): boolean {
     if (this.presence.due || this.#inbox.due) return true;
-    for (const state of this.#leaving.values()) if (state === 'owed') return true;
+    for (const state of this.#leaving?.values() ?? []) if (state === 'owed') return true;
     for (const session of this.#sessions.values()) if (session.state.is === 'stalled') return true;
     return false;
   }
 
   /** Nothing left that the store does not know: the actor may be dropped. */
   get idle(): boolean {
-    return this.#sessions.size === 0 && this.#leaving.size === 0 && this.presence.idle && this.#inbox.idle;
+    return this.#sessions.size === 0 && this.#leaving === null && this.presence.idle && this.#inbox.idle;
   }
 
   get connections(): number {
@@ -207,13 +207,16 @@ export class UserActor {
   }
 
   #disconnect(id: ConnectionId, effects: Effects): void {
-    this.#leaving.set(id, 'flying');
+    const leaving = this.#leaving ?? new Map<ConnectionId, 'flying' | 'owed'>();
+    this.#leaving = leaving;
+    leaving.set(id, 'flying');
     const accepted = effects.commit({ type: 'disconnect', user: this.user, connection: id }, (outcome) => {
-      if (failure(outcome) === null) this.#leaving.delete(id);
-      else this.#leaving.set(id, 'owed');
+      if (failure(outcome) === null) leaving.delete(id);
+      else leaving.set(id, 'owed');
+      if (leaving.size === 0 && this.#leaving === leaving) this.#leaving = null;
       this.#wake();
     });
-    if (!accepted) this.#leaving.set(id, 'owed');
+    if (!accepted) leaving.set(id, 'owed');
   }
 
   #run(session: Session, command: UserCommand, effects: Effects): void {
