@@ -54,7 +54,8 @@ describe('a subscription whose position the store is asked about', () => {
     const first = node.send(alice, { op: 'subscribe', position: old(1) }, true);
     const second = node.send(alice, { op: 'subscribe', position: { epoch: 'e1', seq: 2 } }, true);
     node.run();
-    expect([typeof alice.answers.get(first), typeof alice.answers.get(second)]).toEqual(['object', 'object']);
+    expect(alice.answers.get(first)).toMatchObject({ recovered: false }); // nobody judged its position
+    expect(alice.answers.get(second)).toMatchObject({ recovered: true });
     expect(alice.seqs).toEqual([3]);
     expect(alice.live).toBe(true);
   });

@@ -30,7 +30,8 @@ export function subscribe(room: RoomState, connection: Connection, command: Comm
   locate(room, connection, command.position ?? null, effects, {
     answer,
     failed: (error) => effects.refuse(connection, command.id, 'subscribe', error),
-    replaced: () => effects.reply(connection, command.id, { room: room.name, position: { epoch: effects.epoch, seq: room.headSeq }, recovered: true }),
+    // Nothing was judged, so nothing is promised: the answer that counts is that of the later command.
+    replaced: () => effects.reply(connection, command.id, { room: room.name, position: { epoch: effects.epoch, seq: room.headSeq }, recovered: false }),
   });
 }
 
