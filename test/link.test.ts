@@ -98,6 +98,36 @@ describe('Link', () => {
     expect(a.items).toBeGreaterThan(0);
   });
 
+  it('credit travels with the next batch, and by itself only when the peer waits for it', async () => {
+    const { port1, port2 } = new MessageChannel();
+    let alone = 0;
+    port1.on('message', (message) => {
+      if (typeof message === 'number') alone++;
+    });
+    const got: number[] = [];
+    let wake: () => void = () => {};
+    const a = new Link<Message, Message>(port1, { batch: () => {} });
+    const b = new Link<Message, Message>(port2, {
+      batch: (list) => {
+        got.push(list.length);
+        wake();
+      },
+    });
+    open.push(a, b);
+    const send = async (n: number) => {
+      const arrived = new Promise<void>((resolve) => (wake = resolve));
+      a.push({ n });
+      a.flush();
+      await arrived;
+    };
+    await send(1); // one credit is left: nobody waits
+    await send(2); // the last one
+    await new Promise((resolve) => port1.once('message', resolve));
+    expect(alone).toBe(1);
+    for (let n = 3; n <= 20; n++) await send(n);
+    expect(got).toHaveLength(20);
+  });
+
   it('tells that its peer is gone', async () => {
     const { port1, port2 } = new MessageChannel();
     const gone = new Promise<void>((resolve) => {

@@ -38,6 +38,8 @@ export class Link<Out extends object, In extends object> {
   #scheduled = false;
   #held = 0;
   #owed = 0;
+  /** The peer has sent its last credit's worth. Until then what is owed may wait for a batch to travel with: a post of its own wakes a thread. */
+  #awaited = false;
   #closed = false;
 
   constructor(port: MessagePort, handlers: LinkHandlers<In>, limits: LinkLimits = linkLimitDefaults) {
@@ -54,6 +56,7 @@ export class Link<Out extends object, In extends object> {
       if (this.#items > 0) this.flush(); // it may have waited for nothing else
       // Counted first: an answer that is sent while the batch is worked off takes the credit with it.
       this.#owed++;
+      if (message.last) this.#awaited = true;
       try {
         handlers.batch(message.list, message.arena === null ? empty : Buffer.from(message.arena));
       } finally {
@@ -99,12 +102,13 @@ export class Link<Out extends object, In extends object> {
     if (this.#items === 0 || this.#credit === 0 || this.#closed) return;
     this.#credit--;
     const arena = this.arena.take();
-    const batch: WireBatch<Out> = { list: this.#list, arena, credit: 0 };
+    const batch: WireBatch<Out> = { list: this.#list, arena, credit: 0, last: this.#credit === 0 };
     this.#list = [];
     this.#items = 0;
     if (this.#held === 0) {
       batch.credit = this.#owed;
       this.#owed = 0;
+      this.#awaited = false;
     }
     this.#port.postMessage(batch, arena === null ? [] : [arena]);
   }
@@ -137,8 +141,9 @@ export class Link<Out extends object, In extends object> {
   }
 
   #repay(): void {
-    if (this.#owed === 0 || this.#held > 0 || (this.full && this.#limits.keepsCredit !== false) || this.#closed) return;
+    if (!this.#awaited || this.#owed === 0 || this.#held > 0 || (this.full && this.#limits.keepsCredit !== false) || this.#closed) return;
     this.#port.postMessage(this.#owed);
     this.#owed = 0;
+    this.#awaited = false;
   }
 }

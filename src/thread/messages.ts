@@ -78,8 +78,9 @@ export type ToGateway =
   /** One shard's part of a command that was split by shard; lists of the same field are concatenated. */
   | { t: 'part'; connection: ConnectionId; id: number; part: Record<string, unknown[]>; error?: { code: ErrorCode; message: string } };
 
-/** One posted batch of either direction: the list, and the bytes that its offsets point into (transferred, owned by the receiver). `credit`: batches of the other direction that were worked off. */
-export type WireBatch<T> = { list: (number | T)[]; arena: ArrayBuffer | null; credit: number };
+/** One posted batch of either direction: the list, and the bytes that its offsets point into (transferred, owned by the receiver). `credit`: batches of the other
+ * direction that were worked off. `last`: the sender has no credit left, so that it waits for the answer. */
+export type WireBatch<T> = { list: (number | T)[]; arena: ArrayBuffer | null; credit: number; last: boolean };
 
 // ---------------------------------------------------------------- shard ⇄ persistence
 
