@@ -75,7 +75,7 @@ export async function runLoad(job, { dialect, manner }, { port, pid }) {
   try {
     return await new Promise((resolve, reject) => {
       child.once('message', (/** @type {any} */ answer) => (answer.failed ? reject(new Error(answer.failed)) : resolve(answer)));
-      child.once('exit', (code) => reject(new Error(`the load generator ended with ${code}`)));
+      child.once('exit', (code, signal) => reject(new Error(`the load generator ended with ${code ?? signal}`)));
       child.send({ ...job, dialect, manner, port, pid });
     });
   } finally {
