@@ -117,6 +117,20 @@ describe('rights', () => {
 });
 
 describe('the mailbox', () => {
+  it('is bounded in bytes as well: while a room loads, what is too much is refused and the rest is carried out', () => {
+    const { node } = room();
+    const alice = node.client('alice');
+    for (let id = 1; id <= 40; id++) node.actor.command(alice.connection, { op: 'publish', room: 'r', id, body: id }, node, 1024 * 1024);
+    const refused = [...alice.answers.values()].filter((answer) => answer === 'busy').length;
+    expect(refused).toBeGreaterThan(0);
+    node.run();
+    expect(alice.answers.size).toBe(40);
+    expect(node.actor.state.headSeq).toBe(40 - refused);
+    node.actor.command(alice.connection, { op: 'publish', room: 'r', id: 41, body: 41 }, node, 1024 * 1024);
+    node.run();
+    expect(alice.answers.get(41)).toMatchObject({ seq: 41 - refused }); // what left the mailbox counts no more
+  });
+
   it('a crowd of changes that end at once does not become a stack', () => {
     const { node } = room();
     const alice = node.client('alice');

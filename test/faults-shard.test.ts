@@ -132,7 +132,7 @@ describe('Rooms', () => {
     const rooms = new Rooms(fillOptions({ dev: true, autoCreate: 'off' }), bus);
     const effects = new RoomNode(new PaperStore());
     const alice = effects.connection('alice');
-    for (let n = 0; n < 50; n++) rooms.command(alice, { op: 'subscribe', room: `nothing-${n}`, id: n + 1 }, effects);
+    for (let n = 0; n < 50; n++) rooms.command(alice, { op: 'subscribe', room: `nothing-${n}`, id: n + 1 }, effects, 0);
     effects.run();
     expect(rooms.stats()).toMatchObject({ rooms: 50, followed: 50 });
     rooms.tick(effects);

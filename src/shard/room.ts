@@ -15,6 +15,7 @@ import type { RoomEffects, RoomState } from './room-state.ts';
 import { deliverApplied, drop } from './room-subscribers.ts';
 
 const mailboxMax = 20_000;
+const mailboxBytesMax = 16 * 1024 * 1024;
 
 export type RoomCommand = Command<
   | 'subscribe'
@@ -35,7 +36,7 @@ export type RoomCommand = Command<
   | 'members'
 >;
 /** One thing in the mailbox: `run` does it, `fail` answers where the room cannot be had. */
-type Letter = { join: boolean; run(): void; fail(error: CodedError): void };
+type Letter = { join: boolean; bytes: number; run(): void; fail(error: CodedError): void };
 
 export class RoomActor {
   readonly state: RoomState;
@@ -43,6 +44,8 @@ export class RoomActor {
   #mailbox: Letter[] = [];
   /** Letters before this one are done; the list is emptied when all are. */
   #next = 0;
+  /** Of the frames in which the waiting letters came. */
+  #bytes = 0;
   /** Changes on their way; while all of them are joins, further joins may go. */
   #changing = 0;
   #joinsOnly = true;
@@ -52,10 +55,12 @@ export class RoomActor {
     this.state = state;
   }
 
-  command(connection: Connection, command: RoomCommand, effects: RoomEffects): void {
+  /** `bytes`: of its frame. */
+  command(connection: Connection, command: RoomCommand, effects: RoomEffects, bytes = 0): void {
     this.#deliver(
       {
         join: command.op === 'join',
+        bytes,
         run: () => this.#answer(connection, command, effects),
         fail: (error) => effects.refuse(connection, command.id, command.op, error),
       },
@@ -68,12 +73,12 @@ export class RoomActor {
       effects.push(connection, { op: 'unsubscribed', room: this.state.name, reason: error.code });
       done(false);
     };
-    this.#deliver({ join: false, run: () => resume(this.state, connection, id, position, effects, done), fail }, effects);
+    this.#deliver({ join: false, bytes: 0, run: () => resume(this.state, connection, id, position, effects, done), fail }, effects);
   }
 
   follow(connection: Connection, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
     const fail = (error: CodedError) => notFollowed(this.state, connection, error, effects);
-    this.#deliver({ join: false, run: () => refollow(this.state, connection, position, presence, effects), fail }, effects);
+    this.#deliver({ join: false, bytes: 0, run: () => refollow(this.state, connection, position, presence, effects), fail }, effects);
   }
 
   behind(connection: Connection, lastSeq: number, effects: RoomEffects): void {
@@ -108,8 +113,9 @@ export class RoomActor {
   #deliver(letter: Letter, effects: RoomEffects): void {
     this.state.lastUsed = effects.tick;
     if (this.#phase === 'ready' && this.#waiting === 0 && this.#open(letter)) return letter.run();
-    if (this.#waiting >= mailboxMax) return letter.fail(new CodedError('busy'));
+    if (this.#waiting >= mailboxMax || this.#bytes + letter.bytes > mailboxBytesMax) return letter.fail(new CodedError('busy'));
     this.#mailbox.push(letter);
+    this.#bytes += letter.bytes;
     if (this.#phase === 'absent') this.#load(effects);
   }
 
@@ -135,6 +141,7 @@ export class RoomActor {
         const failed = this.#mailbox;
         this.#mailbox = [];
         this.#next = 0;
+        this.#bytes = 0;
         for (const letter of failed) letter.fail(error);
       },
     );
@@ -144,7 +151,11 @@ export class RoomActor {
   #drain(): void {
     if (this.#draining) return;
     this.#draining = true;
-    while (this.#waiting > 0 && this.#open(this.#mailbox[this.#next] as Letter)) (this.#mailbox[this.#next++] as Letter).run();
+    while (this.#waiting > 0 && this.#open(this.#mailbox[this.#next] as Letter)) {
+      const letter = this.#mailbox[this.#next++] as Letter;
+      this.#bytes -= letter.bytes;
+      letter.run();
+    }
     this.#draining = false;
     if (this.#waiting === 0 || this.#next > 1_000) {
       this.#mailbox = this.#mailbox.slice(this.#next);

@@ -35,10 +35,10 @@ export class Rooms {
     this.#limits = { ...options, autoCreate: options.autoCreate === 'on' || (options.autoCreate === 'dev' && options.dev) };
   }
 
-  command(connection: Connection, command: RoomCommand, effects: RoomEffects): void {
+  command(connection: Connection, command: RoomCommand, effects: RoomEffects, bytes: number): void {
     const room = this.#room(command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room);
     if (command.op === 'subscribe') this.#note(connection, room);
-    room.command(connection, command, effects);
+    room.command(connection, command, effects, bytes);
   }
 
   /** The rooms of a `resume` that live here; the gateway gets its part when the last of them is answered. */

@@ -161,7 +161,7 @@ export class Shard {
     try {
       // The scan has checked the text; Node's own conversion is the fast one.
       map = decode(connection.format === 'json' ? bytes.toString('utf8') : bytes, connection.format);
-      this.#command(connection, parseCommand(map), outlet, users);
+      this.#command(connection, parseCommand(map), bytes.length, outlet, users);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const { id, op } = map;
@@ -169,7 +169,7 @@ export class Shard {
     }
   }
 
-  #command(connection: Connection, command: Command, outlet: Outlet, users: UserDirectory): void {
+  #command(connection: Connection, command: Command, bytes: number, outlet: Outlet, users: UserDirectory): void {
     switch (command.op) {
       case 'resume':
         return this.#rooms.resume(connection, command, outlet);
@@ -186,7 +186,7 @@ export class Shard {
       case 'ping':
         throw new CodedError('internal', `${command.op} is answered by the gateway`);
       default:
-        return this.#rooms.command(connection, command, outlet);
+        return this.#rooms.command(connection, command, outlet, bytes);
     }
   }
 
