@@ -1,7 +1,7 @@
 /** The history checker is worth what it finds: one good history, and one forged history per invariant that only it refuses. */
 import { describe, expect, it } from 'vitest';
-import { checkHistory, invariants } from './kit/checker.ts';
-import type { HistoryEvent, LogEntry } from './kit/recorder.ts';
+import { checkHistory, invariants } from '../src/testing/checker.ts';
+import type { HistoryEvent, LogEntry } from '../src/testing/recorder.ts';
 
 const message = (seq: number, mid: string, from = 'alice'): LogEntry => ({ seq, mid, kind: 'message', from });
 const log = (entries: LogEntry[], more: Partial<Extract<HistoryEvent, { t: 'log' }>> = {}): HistoryEvent => {

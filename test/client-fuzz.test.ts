@@ -7,7 +7,8 @@ import { expect, test } from 'vitest';
 import type { Room } from '../src/client/index.ts';
 import { allRoom } from '../src/protocol/names.ts';
 import { entry, type FakeSocket, type Frame, scene, settle, welcomeFields } from './kit/fake-hub.ts';
-import { type Random, seeded } from './kit/seeded.ts';
+import type { Random } from './kit/random.ts';
+import { seeded } from './kit/seeded.ts';
 
 const rooms = ['a', 'b', allRoom];
 const dm = 'dm:alice:bob';

@@ -45,6 +45,7 @@ const plants: Record<string, Plant> = {
     offences: [
       one("import type { Store } from '../persistence/store.ts';", 'src/gateway/x.ts'),
       one("import {\n  a,\n  b,\n} from '../gateway/hub.ts';", 'src/cli/main.ts'),
+      one("import { TcpProxy } from './testing/proxy.ts';", 'src/hub.ts'),
       one('', 'src/tools/x.ts'),
     ],
     innocent: [...one("import { hub } from './gateway/hub.ts';", 'src/hub.ts'), ...one("import { hub } from '../hub.ts';", 'src/cli/main.ts')],

@@ -1,11 +1,11 @@
 /** A disk without space: writes are refused and nobody sees them, everything else goes on, and with space writes do too. */
 import { v7 } from 'uuid';
 import { expect, it } from 'vitest';
-import { checkHistory } from '../kit/checker.ts';
+import { checkHistory } from '../../src/testing/checker.ts';
+import { Recorder } from '../../src/testing/recorder.ts';
 import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { readLogs } from '../kit/reader.ts';
-import { Recorder } from '../kit/recorder.ts';
 
 const MiB = 1024 * 1024;
 

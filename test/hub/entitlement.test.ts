@@ -1,11 +1,11 @@
 /** Members come and go in a private room while others talk: each sees what was said while he belonged, nothing else, and all agree who belongs. */
 import { expect, it } from 'vitest';
 import type { MemberBody } from '../../src/protocol/pushes.ts';
-import { checkHistory } from '../kit/checker.ts';
+import { checkHistory } from '../../src/testing/checker.ts';
+import { Recorder } from '../../src/testing/recorder.ts';
 import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { readLogs } from '../kit/reader.ts';
-import { Recorder } from '../kit/recorder.ts';
 import { seeded } from '../kit/seeded.ts';
 
 const room = 'inner circle';

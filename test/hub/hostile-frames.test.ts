@@ -6,9 +6,10 @@ import { Packr } from 'msgpackr';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Format } from '../../src/thread/messages.ts';
 import { startHub } from '../kit/hub.ts';
+import type { Random } from '../kit/random.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { frame, RawSocket } from '../kit/raw-socket.ts';
-import { type Random, seeded } from '../kit/seeded.ts';
+import { seeded } from '../kit/seeded.ts';
 
 const hub = await startHub({ rateLimit: 0, acceptPerSecond: 0 });
 const packr = new Packr({ useRecords: false });

@@ -3,11 +3,11 @@
  * room's log exactly once, and every user ends with the same log. `ROUNDS` makes it a longer trial.
  */
 import { expect, it } from 'vitest';
-import { checkHistory } from '../kit/checker.ts';
+import { checkHistory } from '../../src/testing/checker.ts';
+import { Recorder } from '../../src/testing/recorder.ts';
 import { startHub } from '../kit/hub.ts';
 import { Loyal } from '../kit/loyal.ts';
 import { readLogs } from '../kit/reader.ts';
-import { Recorder } from '../kit/recorder.ts';
 import { seeded } from '../kit/seeded.ts';
 
 const rounds = Number(process.env.ROUNDS ?? 5);

@@ -1,10 +1,10 @@
 /** Everybody sees a room in the same order, without a hole: 200 clients in 20 rooms send 10,000 messages. */
 import { expect, it } from 'vitest';
-import { checkHistory } from '../kit/checker.ts';
+import { checkHistory } from '../../src/testing/checker.ts';
+import { Recorder } from '../../src/testing/recorder.ts';
 import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { readLogs } from '../kit/reader.ts';
-import { Recorder } from '../kit/recorder.ts';
 import { seeded } from '../kit/seeded.ts';
 
 const clientsAll = 200;

@@ -1,10 +1,10 @@
 /** Coming back: exactly what was missed, or exactly what cannot be had. */
 import { describe, expect, it } from 'vitest';
-import { checkHistory } from '../kit/checker.ts';
+import { checkHistory } from '../../src/testing/checker.ts';
+import { Recorder } from '../../src/testing/recorder.ts';
 import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { readLogs } from '../kit/reader.ts';
-import { Recorder } from '../kit/recorder.ts';
 import { seeded } from '../kit/seeded.ts';
 
 // A tail of 16 entries: most of what is missed here is read from the store.

@@ -4,10 +4,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import { checkHistory } from '../kit/checker.ts';
+import { checkHistory } from '../../src/testing/checker.ts';
+import { Recorder } from '../../src/testing/recorder.ts';
 import { startHub } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
-import { Recorder } from '../kit/recorder.ts';
 
 const MiB = 1024 * 1024;
 const bodyBytes = 60_000;

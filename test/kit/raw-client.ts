@@ -6,8 +6,8 @@ import { Packr, Unpackr } from 'msgpackr';
 import { WebSocket } from 'ws';
 import type { Op } from '../../src/protocol/commands.ts';
 import type { Entry, ErrorReply, Push, Reply } from '../../src/protocol/pushes.ts';
+import type { Recorder } from '../../src/testing/recorder.ts';
 import type { Format } from '../../src/thread/messages.ts';
-import type { Recorder } from './recorder.ts';
 
 export type Frame = Record<string, unknown>;
 export type Closed = { code: number; reason: string };

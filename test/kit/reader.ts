@@ -1,7 +1,7 @@
 /** Reads whole logs as a stranger would who begins at seq 0: what the hub kept, whatever anybody saw of it live. */
 import type { Entry } from '../../src/protocol/pushes.ts';
+import type { Entitlement, Recorder } from '../../src/testing/recorder.ts';
 import { RawClient } from './raw-client.ts';
-import type { Entitlement, Recorder } from './recorder.ts';
 
 type As = { user?: string; entitlement?: Entitlement };
 

@@ -25,6 +25,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'options.ts': ['protocol'],
   'index.ts': ['protocol', 'thread', 'options.ts', 'hub.ts', 'http'],
   'worker.ts': ['cluster', 'shard'],
+  testing: ['client', 'protocol', 'options.ts'],
   'admin.ts': ['persistence'],
 };
 /** Packages that run in a browser; the folders that reach one may import nothing else from outside. */
@@ -50,8 +51,7 @@ export const badName: Check = (files) =>
 export const wrongDirection: Check = (files) =>
   files.flatMap((file) => {
     const room = roomOf(file.path);
-    if (room === 'hub.ts') return [];
-    const allowed = mayImport[room];
+    const allowed = room === 'hub.ts' ? Object.keys(mayImport).filter((name) => name !== 'testing') : mayImport[room];
     if (allowed === undefined) return [`${file.path}: ${room} is no place of this project`];
     return importsOf(file)
       .filter(({ target }) => target.startsWith('src/') && roomOf(target) !== room && !allowed.includes(roomOf(target)))
@@ -95,9 +95,9 @@ export const guessedWaits: Check = inCode(
   'a wait for a guessed time',
 );
 
-/** Time, chance, environment and output have one owner each. */
+/** Time, chance, environment and output have one owner each; the tools for tests drive real processes in real time. */
 export const ambient: Check = (files) => {
-  const outside = files.filter(({ path }) => !path.endsWith('/clock.ts') && !path.startsWith('src/cli/'));
+  const outside = files.filter(({ path }) => !path.endsWith('/clock.ts') && !/^src\/(?:cli|testing)\//.test(path));
   return inCode(/\b(?:Date\.now|Math\.random|performance\.now|process\.env)\b|\bnew Date\(\s*\)|\bconsole\s*\./, 'belongs to clock.ts or cli/')(outside);
 };
 

@@ -14,13 +14,13 @@ export function checkHistory(events: readonly HistoryEvent[]): Violation[] {
 
 /** I1: each acknowledged message is in its room's log exactly once, at the seq of its acknowledgement. */
 export function ackedIsKept(events: readonly HistoryEvent[]): Violation[] {
-  const logs = finalLogs(events);
+  const places = new Map([...finalLogs(events)].map(([room, log]) => [room, placesOf(log.entries)]));
   return of(events, 'ok').flatMap((ok) => {
-    const log = ok.room === undefined ? undefined : logs.get(ok.room);
+    const log = ok.room === undefined ? undefined : places.get(ok.room);
     if (log === undefined || ok.mid === undefined || ok.seq === undefined) return [];
-    const found = log.entries.filter((entry) => entry.mid === ok.mid);
-    if (found.length === 1 && found[0]?.seq === ok.seq) return [];
-    return [`I1 ${ok.room}: ${ok.mid} was acknowledged as ${ok.seq} and stands at [${found.map((entry) => entry.seq)}]`];
+    const found = log.get(ok.mid) ?? [];
+    if (found.length === 1 && found[0] === ok.seq) return [];
+    return [`I1 ${ok.room}: ${ok.mid} was acknowledged to ${ok.client} as ${ok.seq} and stands at [${found}]`];
   });
 }
 
@@ -119,13 +119,13 @@ export function marksAreTrue(events: readonly HistoryEvent[]): Violation[] {
 
 /** I9: every command ended: in an answer, or in the end of its connection. */
 export function commandsEnd(events: readonly HistoryEvent[]): Violation[] {
-  const open = new Map<string, Kind<'op'>>();
+  const open = new Map<string, Map<number, Kind<'op'>>>();
   for (const event of events) {
-    if (event.t === 'op') open.set(`${event.client} ${event.id}`, event);
-    if (event.t === 'ok' || event.t === 'error') open.delete(`${event.client} ${event.id}`);
-    if (event.t === 'closed') for (const [key, op] of open) if (op.client === event.client) open.delete(key);
+    if (event.t === 'op') open.set(event.client, (open.get(event.client) ?? new Map<number, Kind<'op'>>()).set(event.id, event));
+    if (event.t === 'ok' || event.t === 'error') open.get(event.client)?.delete(event.id);
+    if (event.t === 'closed') open.delete(event.client);
   }
-  return [...open.values()].map((op) => `I9 ${op.client}: ${op.op} ${op.id} had no end`);
+  return [...open.values()].flatMap((ops) => [...ops.values()].map((op) => `I9 ${op.client}: ${op.op} ${op.id} had no end`));
 }
 
 /** I10: a history that became shorter than what was acknowledged has a new epoch. */
@@ -166,6 +166,18 @@ function of<T extends HistoryEvent['t']>(events: readonly HistoryEvent[], t: T):
 /** The last log read of each room. */
 function finalLogs(events: readonly HistoryEvent[]): Map<string, Kind<'log'>> {
   return new Map(of(events, 'log').map((log) => [log.room, log]));
+}
+
+/** Where each message stands. */
+function placesOf(entries: readonly LogEntry[]): Map<string, number[]> {
+  const places = new Map<string, number[]>();
+  for (const { mid, seq } of entries) {
+    if (mid === null) continue;
+    const known = places.get(mid);
+    if (known === undefined) places.set(mid, [seq]);
+    else known.push(seq);
+  }
+  return places;
 }
 
 function repeated(values: readonly (string | null)[]): string[] {

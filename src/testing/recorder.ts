@@ -2,10 +2,12 @@
  * The history of a test: what every client sent, what it was told and when its connection ended, in the order of this
  * process. `checker.ts` reads it; nothing here judges.
  */
-import type { Entry, EntryKind, Gap, MemberBody } from '../../src/protocol/pushes.ts';
+import type { EntryKind, Gap, MemberBody } from '../protocol/pushes.ts';
 
 /** An entry of a room's log as far as the checker cares. */
 export type LogEntry = { seq: number; mid: string | null; kind: EntryKind; from: string | null; member?: MemberBody };
+/** The same as a client is given it. */
+export type LoggedEntry = Omit<LogEntry, 'member'> & { body?: unknown };
 /** Who may see a room's entries: everybody, members from their join on, or members everything up to their leaving. */
 export type Entitlement = 'public' | 'sinceJoin' | 'all';
 
@@ -50,7 +52,9 @@ export class Recorder {
     this.events.push({ t: 'follow', client, room: 'all:', seq: null, gaps: [] }); // every connection follows it, without asking
   }
 
+  /** A command without an id has no answer to wait for and leaves no trace. */
   sent(client: string, frame: Record<string, unknown>): void {
+    if (frame.id === undefined) return;
     const command = frame as Command;
     const id = frame.id as number;
     this.#open.get(client)?.set(id, command);
@@ -67,7 +71,9 @@ export class Recorder {
         this.#ok(client, told);
         return;
       case 'error':
-        if (told.id !== undefined) this.events.push({ t: 'error', client, id: told.id, code: told.code ?? '' });
+        if (told.id === undefined) return;
+        this.#open.get(client)?.delete(told.id);
+        this.events.push({ t: 'error', client, id: told.id, code: told.code ?? '' });
         return;
       case 'resumed':
         this.#follow(client, told, told.id === undefined ? undefined : this.#open.get(client)?.get(told.id)?.rooms?.[room]);
@@ -98,7 +104,7 @@ export class Recorder {
     this.events.push({ t: 'state', client, room, state });
   }
 
-  log(room: string, epoch: string, head: number, entries: readonly Entry[], entitlement: Entitlement = 'public'): void {
+  log(room: string, epoch: string, head: number, entries: readonly LoggedEntry[], entitlement: Entitlement = 'public'): void {
     const kept = entries.map(({ seq, mid, kind, from, body }) => ({ seq, mid, kind, from, ...(kind === 'member' ? { member: body as MemberBody } : {}) }));
     this.events.push({ t: 'log', room, epoch, entitlement, head, entries: kept });
   }
@@ -108,6 +114,7 @@ export class Recorder {
     const command = this.#open.get(client)?.get(id);
     const room = told.room ?? command?.room;
     this.events.push({ t: 'ok', client, id, room, mid: command?.mid ?? told.mid ?? undefined, seq: told.seq });
+    if (command?.op !== 'resume') this.#open.get(client)?.delete(id); // its rooms are answered one by one
     if (command?.op === 'unsubscribe') this.events.push({ t: 'unfollow', client, room: room ?? '' });
     if (command?.op !== 'subscribe') return;
     if (command.position === 'mark') this.#follow(client, told, null);

@@ -1,0 +1,162 @@
+/**
+ * A hub as its users run it: the built command line in a process of its own, on a port it chose, with a data folder of its
+ * own. Whoever starts one ends it with `remove`. Reads the environment, so that options of the developer's shell stay out.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { HubOptions } from '../options.ts';
+
+export type Exit = { code: number | null; signal: NodeJS.Signals | null };
+export type StartOptions = HubOptions & {
+  /** Runs without development mode (which is the default here). */
+  production?: boolean;
+  env?: Record<string, string>;
+  /** The largest file this hub can write, as if the disk were full beyond it; `unlimitFiles` ends that. Linux. */
+  fileBytesMax?: number;
+  /** Descriptors this hub may have open. */
+  filesMax?: number;
+  /** Megabytes of the heap of each of its threads. */
+  heapMiBMax?: number;
+  /** The file of the `hubbub` command; the one beside this module where it is left out. */
+  entry?: string;
+};
+
+/** Characters of each output that are kept; the oldest go first. */
+const outputMax = 1024 * 1024;
+
+/** Resolves when the hub listens; rejects, with what it wrote, when it exits before. */
+export async function startHub(options: StartOptions = {}): Promise<HubProcess> {
+  const hub = new HubProcess(options);
+  try {
+    await hub.start();
+  } catch (error) {
+    await hub.remove();
+    throw error;
+  }
+  return hub;
+}
+
+export class HubProcess {
+  readonly data: string;
+  readonly #options: StartOptions;
+  /** Made here, so removed here. */
+  readonly #ownData: boolean;
+  /** Kept over a restart, so that clients find the hub again. */
+  port = 0;
+  opsPort = 0;
+  stdout = '';
+  stderr = '';
+  exited: Promise<Exit> = Promise.resolve({ code: null, signal: null });
+  #child: ChildProcess | null = null;
+
+  constructor(options: StartOptions) {
+    this.#options = options;
+    this.#ownData = options.data === undefined;
+    this.data = options.data ?? mkdtempSync(join(tmpdir(), 'hubbub-test-'));
+    this.port = options.port ?? 0;
+  }
+
+  get url(): string {
+    return `ws://127.0.0.1:${this.port}`;
+  }
+
+  /** Where HTTP requests of operators and backends go. */
+  get http(): string {
+    return `http://127.0.0.1:${this.opsPort || this.port}`;
+  }
+
+  get pid(): number {
+    const pid = this.#child?.pid;
+    if (pid === undefined) throw new Error('the hub is not running');
+    return pid;
+  }
+
+  async start(extra: StartOptions = {}): Promise<void> {
+    const { production, env, fileBytesMax, filesMax, heapMiBMax, entry, ...options } = { ...this.#options, ...extra };
+    const file = entry ?? fileURLToPath(new URL('../cli/main.js', import.meta.url));
+    const heap = heapMiBMax === undefined ? [] : [`--max-old-space-size=${heapMiBMax}`];
+    const words = [...heap, file, 'serve', ...flags({ dev: production !== true, ...options, port: this.port, data: this.data })];
+    const limits = [
+      // Ignored, so that a write beyond the limit fails instead of ending the process.
+      ...(fileBytesMax === undefined ? [] : [`trap '' XFSZ; ulimit -S -f ${Math.ceil(fileBytesMax / 1024)}`]),
+      ...(filesMax === undefined ? [] : [`ulimit -n ${filesMax}`]),
+    ];
+    const [command, args] =
+      limits.length === 0 ? [process.execPath, words] : ['bash', ['-c', [...limits, 'exec "$0" "$@"'].join('; '), process.execPath, ...words]];
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inheritedEnvironment(), ...env } });
+    this.#child = child;
+    this.exited = new Promise((resolve) => {
+      child.once('exit', (code, signal) => {
+        this.#child = null;
+        resolve({ code, signal });
+      });
+    });
+    await new Promise<void>((resolve, reject) => {
+      const look = (): void => {
+        const port = /listening on http:\/\/127\.0\.0\.1:(\d+)/.exec(this.stdout)?.[1];
+        const ops = /operations on http:\/\/127\.0\.0\.1:(\d+)/.exec(this.stdout)?.[1];
+        if (port === undefined || (production && ops === undefined)) return;
+        this.port = Number(port);
+        this.opsPort = Number(ops ?? 0);
+        resolve();
+      };
+      this.stdout = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => {
+        this.stdout = (this.stdout + text).slice(-outputMax);
+        look();
+      });
+      child.stderr.setEncoding('utf8').on('data', (text: string) => {
+        this.stderr = (this.stderr + text).slice(-outputMax);
+      });
+      void this.exited.then(({ code, signal }) => {
+        reject(new Error(`the hub ended (code ${code}, signal ${signal}) before it listened:\n${this.stdout}${this.stderr}`));
+      });
+    });
+  }
+
+  /** Sends a signal to this hub's process and waits for its end. */
+  async kill(signal: NodeJS.Signals): Promise<Exit> {
+    this.#child?.kill(signal);
+    return await this.exited;
+  }
+
+  /** Frees the disk that `fileBytesMax` filled. */
+  unlimitFiles(): void {
+    execFileSync('prlimit', ['--pid', String(this.pid), '--fsize=unlimited:']);
+  }
+
+  /** As an operator stops it. */
+  async stop(): Promise<Exit> {
+    return await this.kill('SIGTERM');
+  }
+
+  /** The same port and data again; `signal` decides how the first life ends. */
+  async restart(signal: NodeJS.Signals = 'SIGTERM', extra: StartOptions = {}): Promise<void> {
+    await this.kill(signal);
+    await this.start(extra);
+  }
+
+  /** Ends it at once and removes its data, unless the folder was given. */
+  async remove(): Promise<void> {
+    await this.kill('SIGKILL');
+    if (this.#ownData) rmSync(this.data, { recursive: true, force: true });
+  }
+}
+
+/** The environment without the options that the developer's shell may state. */
+export function inheritedEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('HUBBUB_')));
+}
+
+/** `{rateLimit: 0}` → `--rate-limit 0`; lists repeat their flag, `false` becomes `--no-…`. */
+export function flags(options: HubOptions): string[] {
+  return Object.entries(options).flatMap(([name, value]) => {
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    if (value === undefined || (name === 'dev' && value === false)) return [];
+    if (typeof value === 'boolean') return [value ? `--${flag}` : `--no-${flag}`];
+    return (Array.isArray(value) ? value : [value]).flatMap((one) => [`--${flag}`, String(one)]);
+  });
+}

@@ -1,0 +1,10 @@
+/** One row in a process of its own, started by `run.ts`: a row that crashes, hangs or eats memory takes no other with it. */
+import { FaultKit, runRow } from './row.ts';
+import { loadRows } from './rows.ts';
+
+const [test, size, seed] = process.argv.slice(2);
+const row = (await loadRows()).find((one) => one.test === Number(test));
+if (row === undefined) throw new Error(`there is no row ${test}`);
+const kit = new FaultKit(Number(seed), (line) => process.stderr.write(`  ${line}\n`));
+const report = await runRow(row, size === 'gate' ? row.gate : row.full, kit);
+process.send?.(report, () => process.exit(0));
