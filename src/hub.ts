@@ -20,7 +20,9 @@ import type { StoreOptions } from './persistence/store.ts';
 import type { Clock } from './thread/clock.ts';
 import { systemClock } from './thread/clock.ts';
 import type { Log } from './thread/log.ts';
-import { supervisorBeatMs, Thread, type ThreadSpec } from './thread/supervisor.ts';
+import { Quarantine } from './thread/quarantine.ts';
+import { Thread, type ThreadSpec } from './thread/supervisor.ts';
+import { beatMs, type WitnessReader } from './thread/witness.ts';
 
 /** For the command line, which knows no part but this one. */
 export { mintToken } from './gateway/authenticate.ts';
@@ -71,6 +73,8 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
         disconnect: (user, connection) => gateway.disconnect(user, connection),
         stats,
         ready: () => threads.ready(),
+        quarantine: () => threads.quarantine.list(),
+        lift: (room) => threads.quarantine.lift(room),
       },
     });
     undo.push(() => app.close());
@@ -106,6 +110,7 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
 
 /** The worker threads of one hub and the links between them. */
 class Threads {
+  readonly quarantine: Quarantine;
   readonly #persistence: Thread;
   readonly #readers: Thread[];
   readonly #shards: Thread[];
@@ -121,15 +126,24 @@ class Threads {
         deps.gaveUp(error);
       },
     };
+    this.quarantine = new Quarantine({
+      ...deps,
+      ms: options.quarantineMs,
+      changed: () => {
+        for (const shard of this.#shards) shard.tell({ t: 'quarantine', barred: this.quarantine.barred() });
+      },
+    });
     const store: StoreOptions = { ...options, node: v7(), exclusive: true };
     const module = (path: string) => new URL(path, import.meta.url).href;
-    const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & { died?(): void }) =>
-      new Thread({ role, index, heapMb: heapMb[role], died: () => {}, ...rest }, watched);
-    const persistenceTask = { options: store, shards, maintainMs };
+    const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & Partial<ThreadSpec>) =>
+      new Thread({ role, index, heapMb: heapMb[role], ...hang, overlap: true, frameBytesMax: 0, died: () => {}, ...rest }, watched);
+    const hang = { hangMs: options.hangMs, callHangMs: options.storeHangMs };
+    const persistenceTask = () => ({ options: store, shards, maintainMs });
     this.#persistence = spec('persistence', 0, {
       filename: module('./persistence/entry.js'),
       name: 'runPersistence',
       task: persistenceTask,
+      overlap: false,
       started: (thread) => this.#eachReady(this.#shards, (shard) => link(shard, thread)),
     });
     this.#readers = Array.from({ length: options.readers }, (_, index) =>
@@ -144,18 +158,20 @@ class Threads {
       spec('shard', index, {
         filename: module('./worker.js'),
         name: 'runShard',
-        task: { options, shards },
+        task: () => ({ options, shards, barred: this.quarantine.barred() }),
+        frameBytesMax: options.frameBytesMax,
         started: (thread) => this.#linkShard(thread),
-        died: () => this.#gateway?.detachShard(index),
+        died: (witness) => this.#shardDied(index, witness),
       }),
     );
     let last = deps.clock.tick();
     this.#timer = setInterval(() => {
       const now = deps.clock.tick();
-      const late = now - last > 2 * supervisorBeatMs;
+      const passed = now - last;
       last = now;
-      for (const thread of this.#all()) thread.beat(late);
-    }, supervisorBeatMs);
+      for (const thread of this.#all()) thread.look(passed > 2 * beatMs ? 0 : passed);
+      this.quarantine.sweep();
+    }, beatMs);
   }
 
   /** Persistence first: it creates what the others open. */
@@ -176,18 +192,23 @@ class Threads {
 
   ready(): { ready: boolean; reasons: string[] } {
     const reasons = this.#all()
-      .filter((thread) => !thread.ready)
-      .map((thread) => `${thread.spec.role} ${thread.spec.index} is not running`);
+      .filter((thread) => !thread.ready || thread.silent)
+      .map((thread) => `${thread.spec.role} ${thread.spec.index} ${thread.ready ? 'does not answer' : 'is not running'}`);
     if (this.#failed !== null) reasons.push(this.#failed.message);
     return { ready: reasons.length === 0, reasons };
   }
 
   stats(): HubStats {
-    const stats: Record<string, Record<string, StatValue>> = {};
+    const stats: Record<string, Record<string, StatValue>> = { quarantine: this.quarantine.stats() };
     for (const thread of this.#all()) {
       stats[thread.spec.role === 'persistence' ? 'persistence' : `${thread.spec.role}${thread.spec.index}`] = { ...thread.stats, restarts: thread.restarts };
     }
     return stats;
+  }
+
+  #shardDied(index: number, witness: WitnessReader): void {
+    this.quarantine.crashed(witness.suspect((connection) => this.#gateway?.userOf(connection) ?? null));
+    this.#gateway?.detachShard(index);
   }
 
   #linkShard(shard: Thread): void {

@@ -43,6 +43,9 @@ export const optionTable = {
   shards: number(0, 'shard threads (0: one less than there are cores, at least 1)', 0, 64),
   readers: number(1, 'threads for reads: history, recovery, lists', 1, 16),
   drainMs: number(10_000, 'time a stopping hub takes at most', 0, 600_000),
+  hangMs: number(1_500, 'replace a thread that has stood still for so long', 500, 600_000),
+  storeHangMs: number(4_000, 'the same while it is in a call of the database, which may wait for the disk', 500, 600_000),
+  quarantineMs: number(600_000, 'how long a room or command that crashed its thread three times is refused', 1_000, day),
   logLevel: among('info', ['silent', 'error', 'warn', 'info', 'debug'], 'least severe log lines to write'),
 
   origins: list('origins browsers may connect from, such as https://chat.example.com; empty with --dev: loopback'),

@@ -8,6 +8,7 @@ import { Feed } from '../src/shard/feed.ts';
 import { Rooms } from '../src/shard/rooms.ts';
 import { UserDirectory } from '../src/shard/user-directory.ts';
 import type { Batch, ToPersistence } from '../src/thread/messages.ts';
+import { Barrier } from '../src/thread/quarantine.ts';
 import { EffectsRecorder } from './effects-recorder.ts';
 import { type Stand, stand } from './gateway-harness.ts';
 import { PaperStore, RoomNode } from './room-world.ts';
@@ -129,7 +130,7 @@ describe('Feed', () => {
 describe('Rooms', () => {
   it('names without a room that somebody asked for are not kept, by nobody', () => {
     const bus = { alone: true, publish: () => true, subscribe: () => Promise.resolve(), unsubscribe: () => Promise.resolve() };
-    const rooms = new Rooms(fillOptions({ dev: true, autoCreate: 'off' }), bus);
+    const rooms = new Rooms(fillOptions({ dev: true, autoCreate: 'off' }), bus, { step: () => {} }, new Barrier({ rooms: [], commands: [] }));
     const effects = new RoomNode(new PaperStore());
     const alice = effects.connection('alice');
     for (let n = 0; n < 50; n++) rooms.command(alice, { op: 'subscribe', room: `nothing-${n}`, id: n + 1 }, effects, 0);

@@ -5,15 +5,16 @@ import { runPersistence, runReader } from '../src/persistence/entry.ts';
 import { SqliteStore } from '../src/persistence/sqlite.ts';
 import { systemClock } from '../src/thread/clock.ts';
 import type { Control, FromThread, ReadRequest, ReadResult } from '../src/thread/messages.ts';
+import { makeWitness } from '../src/thread/witness.ts';
 import { ShardEnd } from './shard-end.ts';
 import { freshFolder, silent } from './sqlite-setup.ts';
 import { defaults, direct, message, startTs } from './store-contract.ts';
 
 it('a shard writes through one and reads through the other, until they are told to stop', async () => {
   const options = { ...defaults, data: freshFolder() };
-  const writing = taskOn((control) => runPersistence({ control, options, shards: 1, maintainMs: 1_000_000 }));
+  const writing = taskOn((control) => runPersistence({ control, witness: makeWitness(0), options, shards: 1, maintainMs: 1_000_000 }));
   await writing.until((message) => message.t === 'ready');
-  const reading = taskOn((control) => runReader({ control, options }));
+  const reading = taskOn((control) => runReader({ control, witness: makeWitness(0), options }));
   await reading.until((message) => message.t === 'ready');
 
   const shard = new ShardEnd(writing.link());
@@ -51,7 +52,7 @@ it('a shard writes through one and reads through the other, until they are told 
 
 it('a writer that has a successor throws, and leaves the successor its connections', async () => {
   const options = { ...defaults, data: freshFolder() };
-  const task = taskOn((control) => runPersistence({ control, options, shards: 1, maintainMs: 1_000_000 }));
+  const task = taskOn((control) => runPersistence({ control, witness: makeWitness(0), options, shards: 1, maintainMs: 1_000_000 }));
   await task.until((message) => message.t === 'ready');
   const successor = await SqliteStore.open(options, { clock: systemClock, log: silent });
   onTestFinished(() => successor.close());
@@ -63,7 +64,9 @@ it('a writer that has a successor throws, and leaves the successor its connectio
 });
 
 it('a folder that cannot be used ends the task with a sentence', async () => {
-  const task = taskOn((control) => runPersistence({ control, options: { ...defaults, data: '/dev/null/data' }, shards: 1, maintainMs: 1_000_000 }));
+  const task = taskOn((control) =>
+    runPersistence({ control, witness: makeWitness(0), options: { ...defaults, data: '/dev/null/data' }, shards: 1, maintainMs: 1_000_000 }),
+  );
   await expect(task.done).rejects.toThrow('the data folder /dev/null/data cannot be used: it is not a folder');
 });
 

@@ -105,7 +105,7 @@ export class RoomNode extends EffectsRecorder implements RoomEffects {
     super();
     this.#mids = node * 1e9;
     this.#store = store;
-    this.actor = new RoomActor(new RoomState(room, 1, { ...limits, ...some }));
+    this.actor = new RoomActor(new RoomState(room, 1, { ...limits, ...some }), { step: () => {} });
   }
 
   client(user: string, options: { service?: boolean } = {}): Client {

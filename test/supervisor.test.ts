@@ -1,9 +1,12 @@
-/** Supervision with real threads (`fixtures/thread.mjs`) that throw, return, hang, fill their heap, or die again and again. */
+/** Supervision with real threads (`fixtures/thread.mjs`) that throw, return, hang, fill their heap, or die again and again. Time is told by the test. */
+import { once } from 'node:events';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { afterEach, describe, expect, it } from 'vitest';
-import type { Clock } from '../src/thread/clock.ts';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../src/thread/clock.ts';
-import { Thread } from '../src/thread/supervisor.ts';
+import { StuckError, Thread, type ThreadSpec } from '../src/thread/supervisor.ts';
+import { freshFolder } from './sqlite-setup.ts';
 
 const threads: Thread[] = [];
 afterEach(async () => {
@@ -12,7 +15,7 @@ afterEach(async () => {
 
 type Watched = { thread: Thread; deaths: number; logs: string[]; gaveUp: Promise<Error>; started(): Promise<Thread> };
 
-function watch(task: object = {}, clock: Clock = systemClock): Watched {
+function watch(task: object = {}, spec: Partial<ThreadSpec> = {}): Watched {
   let giveUp: (error: Error) => void = () => {};
   const gaveUp = new Promise<Error>((resolve) => (giveUp = resolve));
   const waiting: ((thread: Thread) => void)[] = [];
@@ -27,16 +30,21 @@ function watch(task: object = {}, clock: Clock = systemClock): Watched {
         index: 3,
         filename: new URL('./fixtures/thread.mjs', import.meta.url).href,
         name: 'run',
-        task,
+        task: () => task,
         heapMb: 32,
+        frameBytesMax: 0,
+        hangMs: 1_500,
+        callHangMs: 4_000,
+        overlap: true,
         started: (thread) => {
           for (const resolve of waiting.splice(0)) resolve(thread);
         },
         died: () => {
           watched.deaths++;
         },
+        ...spec,
       },
-      { clock, log: (_level, message) => watched.logs.push(message), gaveUp: giveUp },
+      { clock: systemClock, log: (_level, message) => watched.logs.push(message), gaveUp: giveUp },
     ),
   };
   threads.push(watched.thread);
@@ -46,10 +54,20 @@ function watch(task: object = {}, clock: Clock = systemClock): Watched {
 /** Links a port to the thread; resolves once the thread has said who it is. */
 async function order(thread: Thread): Promise<{ port: MessagePort; incarnation: number }> {
   const { port1, port2 } = new MessageChannel();
-  const said = new Promise<{ incarnation: number }>((resolve) => port1.once('message', resolve));
+  const said = once(port1, 'message');
   thread.connect('gateway', 0, 0, port2);
-  const { incarnation } = await said;
+  const [{ incarnation }] = (await said) as [{ incarnation: number }];
   return { port: port1, incarnation };
+}
+
+/** Gives an order that ends all life of the thread's loop, and waits until it has begun. */
+async function still(thread: Thread, how: string): Promise<void> {
+  const { port } = await order(thread);
+  const heard = once(port, 'message');
+  port.postMessage(how);
+  await heard;
+  port.close();
+  thread.look(0); // what it did before
 }
 
 describe('Thread', () => {
@@ -60,7 +78,8 @@ describe('Thread', () => {
     const { incarnation } = await order(watched.thread);
     expect(incarnation).toBe(1);
     expect(watched.logs).toContain('up');
-    watched.thread.beat(false);
+    watched.thread.look(250);
+    watched.thread.look(250);
     await order(watched.thread); // its answer comes behind the beat's
     expect(watched.thread.stats).toEqual({ incarnation: 1 });
     await watched.thread.stop(2_000);
@@ -72,38 +91,121 @@ describe('Thread', () => {
     await expect(watched.thread.start()).rejects.toThrow('no such folder');
   });
 
-  it.each(['throw', 'return', 'fill'])('a task that ends by itself (%s) is run again in a thread of its own, with the next incarnation', async (how) => {
+  it.each(['throw', 'throw outside', 'reject', 'return', 'fill'])(
+    'a task that ends by itself (%s) is run again in a thread of its own, with the next incarnation',
+    async (how) => {
+      const watched = watch();
+      await watched.thread.start();
+      const { port } = await order(watched.thread);
+      const again = watched.started();
+      port.on('message', () => {}); // else it would not hear of its end either
+      const gone = once(port, 'close'); // with its thread: nothing of the first life goes on in the second
+      port.postMessage(how);
+      await again;
+      await gone;
+      expect(watched.deaths).toBe(1);
+      expect((await order(watched.thread)).incarnation).toBe(2);
+      expect(watched.thread.restarts).toBe(1);
+    },
+  );
+
+  it('a task that hangs is replaced once its silence is long, unless the silence is our own', async () => {
+    const watched = watch();
+    await watched.thread.start();
+    await still(watched.thread, 'spin');
+    watched.thread.look(1_400);
+    for (let late = 0; late < 10; late++) watched.thread.look(0); // the process was stopped, or the main thread busy
+    expect(watched.thread.silent).toBe(false);
+    expect(watched.deaths).toBe(0);
+    const again = watched.started();
+    watched.thread.look(200);
+    await again;
+    expect(watched.deaths).toBe(1);
+    expect((await order(watched.thread)).incarnation).toBe(2);
+  });
+
+  it('a task whose loop does not turn is left alone while its work gets on', async () => {
     const watched = watch();
     await watched.thread.start();
     const { port } = await order(watched.thread);
-    const again = watched.started();
-    port.postMessage(how);
-    await again;
+    port.postMessage('work');
+    for (let looks = 0; looks < 10; looks++) {
+      await once(port, 'message');
+      watched.thread.look(1_000);
+    }
     port.close();
-    expect(watched.deaths).toBe(1);
-    expect((await order(watched.thread)).incarnation).toBe(2);
-    expect(watched.thread.restarts).toBe(1);
+    expect(watched.deaths).toBe(0);
+    expect(watched.thread.silent).toBe(false);
+    await watched.thread.stop(0);
   });
 
-  it('a task that hangs is replaced once its silence is long, unless the silence is our own', async () => {
-    let tick = 0;
-    const watched = watch({}, { ...systemClock, tick: () => tick });
+  it('a call of the database is waited for longer, and said to take long', async () => {
+    const watched = watch();
     await watched.thread.start();
-    const { port } = await order(watched.thread);
-    port.postMessage('spin');
-    tick += 60_000;
-    watched.thread.beat(true); // this turn came late: the thread may have answered and not been heard
-    expect(watched.deaths).toBe(0);
-    tick += 4_000;
-    watched.thread.beat(false);
+    await still(watched.thread, 'call');
+    watched.thread.look(3_900);
+    expect(watched.thread.silent).toBe(true);
+    expect(watched.logs).toContain('a call of the database takes long');
     expect(watched.deaths).toBe(0);
     const again = watched.started();
-    tick += 4_000;
-    watched.thread.beat(false);
+    watched.thread.look(200);
     await again;
-    port.close();
     expect(watched.deaths).toBe(1);
+  });
+
+  /** A native call lasts while the file is there. */
+  function nativeCall(): { how: string; end(): void } {
+    const file = join(freshFolder(), 'busy');
+    writeFileSync(file, '');
+    const end = (): void => rmSync(file, { force: true });
+    onTestFinished(end);
+    return { how: `native ${file}`, end };
+  }
+
+  it('in a native call that goes on, a successor does not wait for its end where it may overlap', async () => {
+    const watched = watch();
+    const call = nativeCall();
+    await watched.thread.start();
+    await still(watched.thread, call.how);
+    const again = watched.started();
+    watched.thread.look(2_000);
+    await again;
     expect((await order(watched.thread)).incarnation).toBe(2);
+    call.end();
+  });
+
+  it('in a native call that goes on, the writer has no successor before its end, and without one that is fatal', async () => {
+    const watched = watch({}, { overlap: false });
+    const call = nativeCall();
+    await watched.thread.start();
+    await still(watched.thread, call.how);
+    watched.thread.look(2_000);
+    await expect.poll(() => watched.deaths).toBe(1);
+    watched.thread.look(9_900);
+    expect(watched.thread.incarnation).toBe(1);
+    watched.thread.look(200);
+    const error = await watched.gaveUp;
+    expect(error).toBeInstanceOf(StuckError);
+    expect(error.message).toMatch(/shard 3 hangs in a native call/);
+    const again = watched.started();
+    call.end();
+    await again;
+    expect(watched.thread.incarnation).toBe(2);
+  });
+
+  it('a successor that does not get ready is replaced', async () => {
+    const watched = watch({ hangsAtStart: true });
+    await watched.thread.start();
+    const { port } = await order(watched.thread);
+    port.postMessage('throw');
+    await expect.poll(() => watched.thread.incarnation).toBe(2);
+    watched.thread.look(29_000);
+    expect(watched.thread.incarnation).toBe(2);
+    const again = watched.started();
+    watched.thread.look(2_000);
+    await again;
+    expect(watched.thread.incarnation).toBe(3);
+    expect(watched.deaths).toBe(2);
   });
 
   it('a task that dies again and again is given up', async () => {

@@ -47,6 +47,7 @@ function writerOn(store: Store, shards: number, maintainMs = 1_000_000) {
     failed = resolve;
   });
   const writer = new Writer({
+    witness: { calling: () => {}, returned: () => {} },
     store,
     shards,
     maintainMs,

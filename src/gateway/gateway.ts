@@ -10,6 +10,7 @@ import type { CloseReason } from '../protocol/codes.ts';
 import type { WireLimits } from '../protocol/limits.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
+import type { ConnectionId } from '../thread/messages.ts';
 import type { Authenticator } from './authenticate.ts';
 import { Backend, type Principal } from './backend.ts';
 import type { Connection } from './connection.ts';
@@ -40,6 +41,8 @@ export interface Gateway {
   /** One command of the backend API; resolves to its answer, errors included. */
   command(principal: Principal, command: Record<string, unknown>): Promise<Record<string, unknown>>;
   connectionsOf(user: string): ConnectionInfo[];
+  /** Of a socket or a service; null: it is gone. */
+  userOf(number: ConnectionId): string | null;
   /** Closes one connection of the user (by its string id) or all; returns how many. */
   disconnect(user: string, connection?: string): number;
   stats(): GatewayStats;
@@ -87,6 +90,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     detachShard: (index) => reattach.detach(index),
     command: (principal, command) => backend.command(principal, command),
     connectionsOf: (user) => [...pool.of(user)].map((connection) => pool.describe(connection, time.now)),
+    userOf: (number) => (pool.connections.get(number) ?? backend.get(number))?.user ?? null,
     disconnect: (user, id) => disconnect(pool, user, id, 'disconnected'),
     stats: () => stats(counters, pool, outbox, shards, backend),
     drain: async (ms) => {

@@ -21,6 +21,7 @@ import type { HttpDeps, Principal } from './deps.ts';
 import { refuse } from './errors.ts';
 import type { KeyCheck } from './guard.ts';
 import { messageRoutes } from './messages.ts';
+import { quarantineRoutes } from './quarantine.ts';
 import { roomRoutes } from './rooms.ts';
 import { userRoutes } from './users.ts';
 
@@ -70,6 +71,7 @@ export async function addApi(app: FastifyInstance, hub: HttpDeps, checkKey: KeyC
       messageRoutes(api, deps);
       roomRoutes(api, deps);
       userRoutes(api, deps);
+      quarantineRoutes(api, deps);
     },
     { prefix },
   );

@@ -22,5 +22,8 @@ export type HttpDeps = {
   /** Closes the user's connections, or the one named; the number closed. */
   disconnect(user: string, connection?: string): number;
   stats(): HubStats;
+  /** What is set aside since it crashed its thread repeatedly; and lifting it, of one room or all, which returns how many that were. */
+  quarantine(): unknown[];
+  lift(room?: string): number;
   ready(): { ready: boolean; reasons: string[] };
 };

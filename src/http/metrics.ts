@@ -63,6 +63,8 @@ const rows: Readonly<Record<string, Row>> = {
   failed: counter('Reads that failed'),
   open: gauge('Reads under way'),
   shards: gauge('Shards linked'),
+  quarantined: counter('Commands refused because what they name crashed its thread'),
+  crashes: counter('Deaths of shards'),
   heapBytes: gauge('JavaScript heap in use by the thread'),
   restarts: counter('Times the thread was replaced'),
 };

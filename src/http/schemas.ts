@@ -54,6 +54,16 @@ const changed = z.object({ room: name, seq });
 const sent = z.object({ seq: seq.optional(), mid: name.optional(), duplicate: z.boolean().optional() });
 const roomSummary = z.looseObject({ room: name, title: name.nullable(), visibility: name, members: z.int(), head: seq });
 
+/** `op` null: the room as a whole; else the command with this `mid`, or where it had none, those of this `user`. */
+const quarantined = z.object({
+  room: name.nullable(),
+  op: name.nullable(),
+  mid: name.nullable(),
+  user: name.nullable(),
+  since: z.int(),
+  until: z.int(),
+});
+
 function answers<T extends z.ZodType>(ok: T) {
   return { 200: ok, '4xx': errorBody, '5xx': errorBody };
 }
@@ -71,4 +81,6 @@ export const responses = {
   delivery: answers(z.object({ room: name, mid: name, deliveries: z.array(z.looseObject({ user: name, state: name, n: z.int(), queuedAt: z.int() })) })),
   connections: answers(z.object({ connections: z.array(z.unknown()) })),
   disconnected: answers(z.object({ disconnected: z.int() })),
+  quarantine: answers(z.object({ quarantine: z.array(quarantined) })),
+  lifted: answers(z.object({ lifted: z.int() })),
 };

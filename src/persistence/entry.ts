@@ -6,14 +6,15 @@ import type { MessagePort } from 'node:worker_threads';
 import { systemClock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { Control, FromThread } from '../thread/messages.ts';
+import { Witness } from '../thread/witness.ts';
 import { ReadServer } from './reader.ts';
 import { SqliteStore } from './sqlite.ts';
 import { SqliteReader } from './sqlite-reader.ts';
 import type { StoreOptions } from './store.ts';
 import { Writer } from './writer.ts';
 
-export type PersistenceTask = { control: MessagePort; options: StoreOptions; shards: number; maintainMs: number };
-export type ReaderTask = { control: MessagePort; options: StoreOptions };
+export type PersistenceTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions; shards: number; maintainMs: number };
+export type ReaderTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions };
 
 /** The loop of a thread, as the control port drives it. */
 type Served = {
@@ -22,13 +23,15 @@ type Served = {
   stop(stopped: () => void): void;
 };
 
-export async function runPersistence({ control, options, shards, maintainMs }: PersistenceTask): Promise<void> {
-  const store = await SqliteStore.open(options, { clock: systemClock, log: logTo(control) });
+export async function runPersistence({ control, witness: memory, options, shards, maintainMs }: PersistenceTask): Promise<void> {
+  const witness = new Witness(memory);
+  const still = witness.beat();
+  const store = await during(witness, () => SqliteStore.open(options, { clock: systemClock, log: logTo(control) }));
   let fail: (error: unknown) => void = () => {};
   const failed = new Promise<never>((_resolve, reject) => {
     fail = reject;
   });
-  const writer = new Writer({ store, shards, maintainMs, clock: systemClock, failed: fail });
+  const writer = new Writer({ store, shards, maintainMs, clock: systemClock, witness, failed: fail });
   const served: Served = {
     connect: (_index, port) => writer.connect(port),
     stats: () => ({ ...writer.stats(), lockWaits: store.waits }),
@@ -38,18 +41,22 @@ export async function runPersistence({ control, options, shards, maintainMs }: P
     await Promise.race([serve(control, served), failed]);
     await store.close();
   } finally {
+    still();
     writer.release();
     store.abandon();
     control.close();
   }
 }
 
-export async function runReader({ control, options }: ReaderTask): Promise<void> {
+export async function runReader({ control, witness: memory, options }: ReaderTask): Promise<void> {
+  const witness = new Witness(memory);
+  const still = witness.beat();
   const reader = new SqliteReader(options.data);
-  const server = new ReadServer(reader, systemClock, logTo(control));
+  const server = new ReadServer(reader, systemClock, logTo(control), witness);
   try {
     await serve(control, server);
   } finally {
+    still();
     server.release();
     await reader.close();
     control.close();
@@ -66,12 +73,23 @@ function serve(control: MessagePort, served: Served): Promise<void> {
           return served.connect(message.index, message.port as MessagePort);
         case 'beat':
           return tell({ t: 'beat', turn: message.turn, stats: served.stats() });
+        case 'quarantine':
+          return;
         case 'stop':
           return served.stop(resolve);
       }
     });
     tell({ t: 'ready' });
   });
+}
+
+async function during<T>(witness: Witness, call: () => Promise<T>): Promise<T> {
+  witness.calling();
+  try {
+    return await call();
+  } finally {
+    witness.returned();
+  }
 }
 
 function logTo(control: MessagePort): Log {

@@ -3,21 +3,24 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { ReadRequest, ReadResult } from '../thread/messages.ts';
+import type { Witness } from '../thread/witness.ts';
 import type { StoreReader } from './store.ts';
 
 export class ReadServer {
   readonly #reader: StoreReader;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #witness: Pick<Witness, 'calling' | 'returned'>;
   readonly #peers = new Map<number, MessagePort>();
   readonly #counts = { reads: 0, failed: 0, readMsTotal: 0, readMsMax: 0 };
   #open = 0;
   #stopped: (() => void) | null = null;
 
-  constructor(reader: StoreReader, clock: Clock, log: Log) {
+  constructor(reader: StoreReader, clock: Clock, log: Log, witness: Pick<Witness, 'calling' | 'returned'>) {
     this.#reader = reader;
     this.#clock = clock;
     this.#log = log;
+    this.#witness = witness;
   }
 
   /** The link of a shard; an earlier incarnation's is given up. */
@@ -53,6 +56,7 @@ export class ReadServer {
   async #answer({ request, query }: ReadRequest): Promise<ReadResult> {
     this.#open++;
     const began = this.#clock.tick();
+    this.#witness.calling();
     try {
       return { request, reply: await this.#reader.read(query) };
     } catch (error) {
@@ -60,6 +64,7 @@ export class ReadServer {
       this.#log('error', 'a read failed', { read: query.read, error: String(error) });
       return { request, error: error instanceof Error ? error.message : String(error) };
     } finally {
+      this.#witness.returned();
       const ms = this.#clock.tick() - began;
       this.#counts.reads++;
       this.#counts.readMsTotal += ms;

@@ -9,6 +9,7 @@ import type { Clock } from '../thread/clock.ts';
 import { Histogram } from '../thread/histogram.ts';
 import type { Batch, FromPersistence, InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ToPersistence } from '../thread/messages.ts';
 import { placeOf } from '../thread/placement.ts';
+import type { Witness } from '../thread/witness.ts';
 import type { CommitResult, Store } from './store.ts';
 
 /** Operations in one transaction: at 100,000 a second, about 40 ms. */
@@ -27,6 +28,8 @@ export type WriterDeps = {
   shards: number;
   maintainMs: number;
   clock: Clock;
+  /** Is told when the store is at work, which may wait for the disk. */
+  witness: Pick<Witness, 'calling' | 'returned'>;
   /** The store is of no use any more: the thread must end. */
   failed(error: unknown): void;
 };
@@ -163,7 +166,7 @@ export class Writer {
     }
     if (!this.#upkeep) return false;
     this.#sinceUpkeep = 0;
-    const { notices, more } = await this.#deps.store.maintain(this.#deps.clock.now());
+    const { notices, more } = await this.#calling((store) => store.maintain(this.#deps.clock.now()));
     this.#tell(notices);
     this.#upkeep = more && this.#stopped === null;
     return this.#upkeep;
@@ -198,17 +201,26 @@ export class Writer {
 
   /** A batch larger than a transaction may be is committed in parts, and answered as one. */
   async #inParts(operations: readonly (MessageAppend | Operation)[], now: number): Promise<CommitResult> {
-    const { store } = this.#deps;
-    if (operations.length <= operationsMax) return store.commit(operations, now);
+    if (operations.length <= operationsMax) return this.#calling((store) => store.commit(operations, now));
     const whole: CommitResult = { ts: now, outcomes: [], notices: [] };
     for (let at = 0; at < operations.length; at += operationsMax) {
-      const part = await store.commit(operations.slice(at, at + operationsMax), whole.ts);
+      const part = await this.#calling((store) => store.commit(operations.slice(at, at + operationsMax), whole.ts));
       whole.ts = part.ts;
       for (const outcome of part.outcomes) whole.outcomes.push(outcome);
       for (const notice of part.notices) whole.notices.push(notice);
       await new Promise((resolve) => setImmediate(resolve)); // heartbeats are answered in between
     }
     return whole;
+  }
+
+  async #calling<T>(call: (store: Store) => Promise<T>): Promise<T> {
+    const { store, witness } = this.#deps;
+    witness.calling();
+    try {
+      return await call(store);
+    } finally {
+      witness.returned();
+    }
   }
 
   #tell(notices: readonly (InboxItem | InboxLoss)[]): void {

@@ -3,16 +3,28 @@ import type { MessagePort } from 'node:worker_threads';
 import type { FilledOptions } from '../options.ts';
 import { systemClock } from '../thread/clock.ts';
 import type { Control, FromThread } from '../thread/messages.ts';
+import type { Barred } from '../thread/quarantine.ts';
+import { Witness } from '../thread/witness.ts';
 import { Shard, type ShardBus } from './shard.ts';
 
-export type ShardTask = { control: MessagePort; index: number; incarnation: number; shards: number; options: FilledOptions };
+export type ShardTask = {
+  control: MessagePort;
+  witness: SharedArrayBuffer;
+  index: number;
+  incarnation: number;
+  shards: number;
+  options: FilledOptions;
+  barred: Barred;
+};
 
 const tickMs = 1_000;
 
 export function shardTask(task: ShardTask, bus: ShardBus): Promise<void> {
   return new Promise((resolve, reject) => {
-    const { control, index, incarnation, shards, options } = task;
+    const { control, index, incarnation, shards, options, barred } = task;
     const tell = (message: FromThread) => control.postMessage(message);
+    const witness = new Witness(task.witness);
+    const still = witness.beat();
     const shard = new Shard({
       index,
       incarnation,
@@ -20,6 +32,8 @@ export function shardTask(task: ShardTask, bus: ShardBus): Promise<void> {
       options,
       clock: systemClock,
       bus,
+      witness,
+      barred,
       log: (level, message, fields = {}) => tell({ t: 'log', level, message, fields }),
       failed: reject,
     });
@@ -34,8 +48,12 @@ export function shardTask(task: ShardTask, bus: ShardBus): Promise<void> {
         case 'beat':
           tell({ t: 'beat', turn: message.turn, stats: shard.stats() });
           return;
+        case 'quarantine':
+          shard.bar(message.barred);
+          return;
         case 'stop':
           shard.stop(() => {
+            still();
             clearInterval(ticker);
             control.close();
             resolve();

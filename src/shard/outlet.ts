@@ -35,6 +35,7 @@ import {
   type ToShard,
   toGateway,
 } from '../thread/messages.ts';
+import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection, Pushable, Settled } from './actor.ts';
 import type { Commits } from './commits.ts';
 import type { Feed } from './feed.ts';
@@ -43,7 +44,16 @@ import type { Reads } from './reads.ts';
 import type { Ephemeral, RoomEffects, RoomState } from './room-state.ts';
 import type { Rooms } from './rooms.ts';
 
-export type OutletDeps = { link: Link<ToGateway, ToShard>; commits: Commits; reads: Reads; feed: Feed; clock: Clock; rooms: Rooms; epoch: string };
+export type OutletDeps = {
+  link: Link<ToGateway, ToShard>;
+  commits: Commits;
+  reads: Reads;
+  feed: Feed;
+  clock: Clock;
+  rooms: Rooms;
+  witness: Pick<Witness, 'step'>;
+  epoch: string;
+};
 
 /** A longer delivery goes as several, so that the gateway can stop between two of them for a socket that has enough. */
 const deliveryBytes = 128 * 1024;
@@ -80,6 +90,7 @@ export class Outlet implements RoomEffects {
 
   replyEntries(to: Connection, id: number | undefined, fields: object, entries: readonly EntryRecord[]): void {
     if (id === undefined || !to.open) return;
+    if (entries[0] !== undefined) this.#name(entries[0].room);
     if (to.format === 'msgpack') return this.#answer(to, id, { op: 'ok', id, ...fields, entries: entries.map((record) => itemMap(record, 'msgpack')) });
     const head = JSON.stringify({ op: 'ok', id, ...fields });
     const start = this.#link.arena.offset;
@@ -120,6 +131,8 @@ export class Outlet implements RoomEffects {
 
   page(to: Connection, pushes: readonly Pushable[]): void {
     if (!to.open || pushes.length === 0) return this.skip(to);
+    const first = pushes[0] as Pushable;
+    if ('stored' in first) this.#name(first.stored.room);
     this.#page(to, pushes, 1);
     this.#deps.feed.sent(to);
   }
@@ -193,6 +206,11 @@ export class Outlet implements RoomEffects {
   detach(room: RoomState, to: Connection): void {
     this.#deps.rooms.introduce(room.key, this);
     this.#link.record(toGateway.detach, room.key, to.id);
+  }
+
+  /** What was read is encoded now, long after the command or the notice that led to it. */
+  #name(room: string): void {
+    this.#deps.witness.step(0, stepBytes('turn', room));
   }
 
   #answer(to: Connection, id: number, map: object): void {

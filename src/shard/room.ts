@@ -4,6 +4,7 @@
  */
 import { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
+import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection } from './actor.ts';
 import { tellAudience } from './room-audience.ts';
 import { fellBehind, notFollowed, refollow, resume, subscribe, unsubscribe } from './room-following.ts';
@@ -36,10 +37,22 @@ export type RoomCommand = Command<
   | 'members'
 >;
 /** One thing in the mailbox: `run` does it, `fail` answers where the room cannot be had. */
-type Letter = { join: boolean; bytes: number; run(): void; fail(error: CodedError): void };
+type Letter = {
+  join: boolean;
+  bytes: number;
+  connection: Connection;
+  op: string;
+  /** Null where it is no client's command. */
+  command: RoomCommand | null;
+  run(): void;
+  fail(error: CodedError): void;
+};
 
 export class RoomActor {
   readonly state: RoomState;
+  /** For the witness: a turn of the room that no one command leads to. */
+  readonly turnBytes: Uint8Array;
+  readonly #witness: Pick<Witness, 'step'>;
   #phase: 'absent' | 'loading' | 'ready' = 'absent';
   #mailbox: Letter[] = [];
   /** Letters before this one are done; the list is emptied when all are. */
@@ -51,8 +64,10 @@ export class RoomActor {
   #joinsOnly = true;
   #draining = false;
 
-  constructor(state: RoomState) {
+  constructor(state: RoomState, witness: Pick<Witness, 'step'>) {
     this.state = state;
+    this.#witness = witness;
+    this.turnBytes = stepBytes('turn', state.name);
   }
 
   /** `bytes`: of its frame. */
@@ -61,6 +76,9 @@ export class RoomActor {
       {
         join: command.op === 'join',
         bytes,
+        connection,
+        op: command.op,
+        command,
         run: () => this.#answer(connection, command, effects),
         fail: (error) => effects.refuse(connection, command.id, command.op, error),
       },
@@ -73,12 +91,18 @@ export class RoomActor {
       effects.push(connection, { op: 'unsubscribed', room: this.state.name, reason: error.code });
       done(false);
     };
-    this.#deliver({ join: false, bytes: 0, run: () => resume(this.state, connection, id, position, effects, done), fail }, effects);
+    this.#deliver(
+      { join: false, bytes: 0, connection, op: 'resume', command: null, run: () => resume(this.state, connection, id, position, effects, done), fail },
+      effects,
+    );
   }
 
   follow(connection: Connection, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
     const fail = (error: CodedError) => notFollowed(this.state, connection, error, effects);
-    this.#deliver({ join: false, bytes: 0, run: () => refollow(this.state, connection, position, presence, effects), fail }, effects);
+    this.#deliver(
+      { join: false, bytes: 0, connection, op: 'follow', command: null, run: () => refollow(this.state, connection, position, presence, effects), fail },
+      effects,
+    );
   }
 
   behind(connection: Connection, lastSeq: number, effects: RoomEffects): void {
@@ -132,6 +156,7 @@ export class RoomActor {
     effects.read(
       { read: 'room', room: this.state.name },
       (stored) => {
+        this.#witness.step(0, this.turnBytes);
         this.state.load(stored);
         this.#phase = 'ready';
         this.#drain();
@@ -154,6 +179,7 @@ export class RoomActor {
     while (this.#waiting > 0 && this.#open(this.#mailbox[this.#next] as Letter)) {
       const letter = this.#mailbox[this.#next++] as Letter;
       this.#bytes -= letter.bytes;
+      this.#name(letter);
       letter.run();
     }
     this.#draining = false;
@@ -161,6 +187,12 @@ export class RoomActor {
       this.#mailbox = this.#mailbox.slice(this.#next);
       this.#next = 0;
     }
+  }
+
+  /** It waited: what the witness says is about something else by now. */
+  #name({ connection, op, command }: Letter): void {
+    const mid = command !== null && 'mid' in command ? command.mid : undefined;
+    this.#witness.step(connection.id, stepBytes(op, this.state.name, mid ?? null));
   }
 
   #answer(connection: Connection, command: RoomCommand, effects: RoomEffects): void {

@@ -1,10 +1,14 @@
 /** The active rooms of a shard: makes their actors on first use, puts idle ones away, and knows which have something to flush. */
 import type { FilledOptions } from '../options.ts';
+import { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import { dmName } from '../protocol/names.ts';
 import type { ConnectionId, RoomKey } from '../thread/messages.ts';
+import type { Barrier } from '../thread/quarantine.ts';
+import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection } from './actor.ts';
 import { RoomActor, type RoomCommand } from './room.ts';
+import { notFollowed } from './room-following.ts';
 import { type RoomEffects, type RoomLimits, RoomState } from './room-state.ts';
 
 /** What rooms need of the bus to other nodes: hints that a room's head has moved. Adapters of `cluster/` satisfy it. */
@@ -28,15 +32,22 @@ export class Rooms {
   readonly #introduced = new Set<RoomKey>();
   readonly #touched = new Set<RoomKey>();
   readonly #bus: RoomBus;
+  readonly #witness: Pick<Witness, 'step'>;
+  readonly #barrier: Barrier;
   #keys = 0;
 
-  constructor(options: FilledOptions, bus: RoomBus) {
+  constructor(options: FilledOptions, bus: RoomBus, witness: Pick<Witness, 'step'>, barrier: Barrier) {
     this.#bus = bus;
+    this.#witness = witness;
+    this.#barrier = barrier;
     this.#limits = { ...options, autoCreate: options.autoCreate === 'on' || (options.autoCreate === 'dev' && options.dev) };
   }
 
   command(connection: Connection, command: RoomCommand, effects: RoomEffects, bytes: number): void {
-    const room = this.#room(command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room);
+    const name = command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room;
+    if (this.#barrier.up && this.#barrier.bars(command.op, name, ('mid' in command ? command.mid : null) ?? null, connection.user))
+      throw new CodedError('quarantined');
+    const room = this.#room(name);
     if (command.op === 'subscribe') this.#note(connection, room);
     room.command(connection, command, effects, bytes);
   }
@@ -48,6 +59,12 @@ export class Rooms {
     const followed: string[] = [];
     if (left === 0) return effects.part(connection, command.id, { rooms: [] });
     for (const [name, seq] of rooms) {
+      if (this.#barrier.up && this.#barrier.bars('resume', name, null, connection.user)) {
+        effects.push(connection, { op: 'unsubscribed', room: name, reason: 'quarantined' });
+        if (--left === 0) effects.part(connection, command.id, { rooms: followed });
+        continue;
+      }
+      this.#witness.step(connection.id, stepBytes('resume', name));
       const room = this.#room(name);
       this.#note(connection, room);
       room.resume(connection, command.id, { epoch: command.epoch, seq }, effects, (following) => {
@@ -59,6 +76,11 @@ export class Rooms {
 
   follow(connection: Connection, name: string, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
     const room = this.#room(name);
+    if (this.#barrier.up && this.#barrier.bars('follow', name, null, connection.user)) {
+      notFollowed(room.state, connection, new CodedError('quarantined'), effects);
+      return;
+    }
+    this.#witness.step(connection.id, stepBytes('follow', name));
     this.#note(connection, room);
     room.follow(connection, position, presence, effects);
   }
@@ -91,6 +113,7 @@ export class Rooms {
     for (const key of this.#touched) {
       const room = this.#byKey.get(key);
       if (room === undefined) continue;
+      this.#witness.step(0, room.turnBytes);
       room.flush(effects);
       if (!this.#bus.alone) this.#announce(room.state);
     }
@@ -144,7 +167,7 @@ export class Rooms {
   #room(name: string): RoomActor {
     let actor = this.#byName.get(name);
     if (actor === undefined) {
-      actor = new RoomActor(new RoomState(name, ++this.#keys, this.#limits));
+      actor = new RoomActor(new RoomState(name, ++this.#keys, this.#limits), this.#witness);
       this.#byName.set(name, actor);
       this.#byKey.set(actor.state.key, actor);
       // Without it the room still finds what it missed, only later: a hint is all the bus ever gives.

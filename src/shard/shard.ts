@@ -13,6 +13,8 @@ import type { Clock } from '../thread/clock.ts';
 import { Link } from '../thread/link.ts';
 import type { Log } from '../thread/log.ts';
 import type { ConnectionId, InboxItem, InboxLoss, ToGateway, ToShard } from '../thread/messages.ts';
+import { type Barred, Barrier } from '../thread/quarantine.ts';
+import type { Witness } from '../thread/witness.ts';
 import type { Connection } from './actor.ts';
 import { Commits } from './commits.ts';
 import { Feed } from './feed.ts';
@@ -33,6 +35,10 @@ export type ShardDeps = {
   log: Log;
   /** To the other nodes. */
   bus: ShardBus;
+  /** Is told what the shard is about to do, before it does it. */
+  witness: Pick<Witness, 'frame' | 'step' | 'clear'>;
+  /** What is refused from the start. */
+  barred: Barred;
   /** A fault of the shard: the thread must end and be replaced. */
   failed(error: unknown): void;
 };
@@ -44,6 +50,7 @@ export class Shard {
   readonly #reads: Reads;
   readonly #feed = new Feed();
   readonly #rooms: Rooms;
+  readonly #barrier: Barrier;
   #link: Link<ToGateway, ToShard> | null = null;
   /** There once the store has let this shard in. */
   #open: { outlet: Outlet; users: UserDirectory } | null = null;
@@ -61,7 +68,8 @@ export class Shard {
       settled: (settle) => this.guarded(settle),
     });
     this.#reads = new Reads((answer) => this.guarded(answer));
-    this.#rooms = new Rooms(options, deps.bus);
+    this.#barrier = new Barrier(deps.barred);
+    this.#rooms = new Rooms(options, deps.bus, deps.witness, this.#barrier);
     deps.bus.onMessage(({ topic, payload }) => this.guarded(() => this.#hint(topic, payload)));
   }
 
@@ -76,9 +84,14 @@ export class Shard {
     try {
       turn();
       this.#flush();
+      this.#deps.witness.clear();
     } catch (error) {
       this.#deps.failed(error);
     }
+  }
+
+  bar(barred: Barred): void {
+    this.#barrier.set(barred);
   }
 
   /** About once a second. */
@@ -97,6 +110,7 @@ export class Shard {
       pendingReads: this.#reads.waiting,
       feeding: this.#feed.busy,
       linkDepth: this.#link?.items ?? 0,
+      quarantined: this.#barrier.refused,
       heapBytes: process.memoryUsage().heapUsed,
       ...this.#rooms.stats(),
       users: this.#open?.users.size ?? 0,
@@ -131,6 +145,7 @@ export class Shard {
       feed: this.#feed,
       clock: this.#deps.clock,
       rooms: this.#rooms,
+      witness: this.#deps.witness,
       epoch,
     });
     this.#open = { outlet, users: new UserDirectory(epoch, this.#deps.options) };
@@ -161,7 +176,9 @@ export class Shard {
     try {
       // The scan has checked the text; Node's own conversion is the fast one.
       map = decode(connection.format === 'json' ? bytes.toString('utf8') : bytes, connection.format);
-      this.#command(connection, parseCommand(map), bytes.length, outlet, users);
+      const command = parseCommand(map);
+      this.#deps.witness.frame(connection.format, connection.id, bytes);
+      this.#command(connection, command, bytes.length, outlet, users);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const { id, op } = map;
@@ -170,6 +187,7 @@ export class Shard {
   }
 
   #command(connection: Connection, command: Command, bytes: number, outlet: Outlet, users: UserDirectory): void {
+    if (this.#barrier.up && !('room' in command) && this.#barrier.bars(command.op, null, null, connection.user)) throw new CodedError('quarantined');
     switch (command.op) {
       case 'resume':
         return this.#rooms.resume(connection, command, outlet);

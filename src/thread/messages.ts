@@ -9,6 +9,7 @@
 import type { CloseReason, ErrorCode } from '../protocol/codes.ts';
 import type { Position, Role, Settings } from '../protocol/commands.ts';
 import type { Delivery, DeliveryState, EntryKind, GapReason, Presence, RoomSummary, Status } from '../protocol/pushes.ts';
+import type { Barred } from './quarantine.ts';
 
 export type Format = 'json' | 'msgpack';
 /** Number of one connection on this node, never reused while the process lives. */
@@ -249,7 +250,10 @@ export type ReadResult = { request: number; reply?: ReadReply[ReadKind]; error?:
 export type Control =
   /** A link to a (new) peer: its port is in the transfer list. */
   | { t: 'peer'; role: 'gateway' | 'shard' | 'persistence' | 'reader'; index: number; incarnation: number; port: unknown }
+  /** Asks for statistics. Whether the thread lives is seen elsewhere (thread/witness.ts). */
   | { t: 'beat'; turn: number }
+  /** To shards: what they refuse from now on, all of it. */
+  | { t: 'quarantine'; barred: Barred }
   /** Finish what is open, answer, then return from the task. */
   | { t: 'stop' };
 export type FromThread =

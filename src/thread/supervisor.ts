@@ -1,19 +1,24 @@
 /**
- * Owns the life of the worker threads: each is one long piscina task, given its control port (DESIGN 2.9). A task that ends
- * without having been told to is run again, with rising delay, and the caller links it up again; heartbeats show whether a
- * thread still turns. Runs on the main thread.
+ * Owns the life of the worker threads: each life is one long piscina task in a pool of its own, given its control port
+ * (DESIGN 2.9). A life that ends without having been told to is followed by another, with rising delay, and the caller links
+ * it up again. Whether a thread still turns is seen in its witness. Runs on the main thread.
+ *
+ * No false alarm: silence is added up only over looks of the main thread that came on time, so neither its own stalls nor a
+ * stopped process count; and a thread is silent only while neither its loop turns nor its work gets on (thread/witness.ts).
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
 import type { Control, FromThread } from './messages.ts';
+import { makeWitness, WitnessReader } from './witness.ts';
 
-const beatMs = 500;
-/** A thread that misses beats for so long is taken for hung and replaced. Longer than any native call may last. */
-const hungMs = 5_000;
-/** A successor may take so long to open what it needs. */
-const startHungMs = 30_000;
+/** A successor may take so long to load its modules, and to open what it needs. */
+const startMs = 30_000;
+/** A thread in a native call does not end before the call does. */
+const exitMs = 10_000;
+/** Looks between two requests for statistics. */
+const looksPerStats = 2;
 const restartDelayMs = 20;
 /** More restarts than this within the window: the process gives up, since something outside of it must change. */
 const restartsMax = 10;
@@ -26,27 +31,47 @@ export type ThreadSpec = {
   /** Compiled module and the function in it that a worker runs. */
   filename: string;
   name: string;
-  /** What the function gets besides `control` and `incarnation`; must survive structured clone. */
-  task: object;
+  /** What the function gets besides `control`, `witness` and `incarnation`, made anew for each life; must survive structured clone. */
+  task(): object;
   heapMb: number;
+  /** The largest frame that the thread names in its witness. */
+  frameBytesMax: number;
+  /** Silence after which the thread is replaced; the second while it is in a call of the database. */
+  hangMs: number;
+  callHangMs: number;
+  /** Whether a successor may start while the thread's last native call has not returned. Never for the writer (DESIGN 11.5). */
+  overlap: boolean;
   /** The thread is there (again): link it to its peers. */
   started(thread: Thread): void;
   /** It died: what it had under way is lost. Called before its successor starts. */
-  died(): void;
+  died(witness: WitnessReader): void;
 };
+
+/** One incarnation. `silentMs`: for how long, counted on time, it has shown no life; `ageMs`: since its start, or its end was asked for. */
+type Life = {
+  readonly pool: Piscina;
+  readonly control: MessagePort;
+  readonly witness: WitnessReader;
+  readonly exited: Promise<void>;
+  ready: boolean;
+  hung: string | null;
+  silentMs: number;
+  ageMs: number;
+};
+
+/** The process can only be killed: a thread of it will not end. */
+export class StuckError extends Error {}
 
 export class Thread {
   readonly spec: ThreadSpec;
   readonly #deps: { clock: Clock; log: Log; gaveUp(error: Error): void };
-  readonly #pool: Piscina;
   readonly #restarts: number[] = [];
-  #control: MessagePort | null = null;
-  #abort = new AbortController();
+  #life: Life | null = null;
+  /** Waits for the exit of the last life before the next may start. */
+  #ending: Life | null = null;
   #incarnation = 0;
-  #ready = false;
   #stopping = false;
-  #turn = 0;
-  #beatSeen = 0;
+  #looks = 0;
   #stats: Record<string, number> = {};
   #finished: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | null = null;
@@ -54,18 +79,14 @@ export class Thread {
   constructor(spec: ThreadSpec, deps: { clock: Clock; log: Log; gaveUp(error: Error): void }) {
     this.spec = spec;
     this.#deps = deps;
-    this.#pool = new Piscina({
-      minThreads: 1,
-      maxThreads: 1,
-      // The default blocks the worker's event loop between tasks; ours lives on it.
-      atomics: 'disabled',
-      resourceLimits: { maxOldGenerationSizeMb: spec.heapMb },
-    });
-    this.#pool.on('error', (error: unknown) => this.#deps.log('error', 'worker error', { role: spec.role, index: spec.index, error: String(error) }));
   }
 
   get ready(): boolean {
-    return this.#ready;
+    return this.#life?.ready === true;
+  }
+  /** Whether it is there and does not answer. */
+  get silent(): boolean {
+    return this.#life !== null && this.#life.silentMs > this.spec.hangMs;
   }
   get incarnation(): number {
     return this.#incarnation;
@@ -85,91 +106,141 @@ export class Thread {
 
   /** Links the thread to a peer. */
   connect(role: ThreadRole | 'gateway', index: number, incarnation: number, port: MessagePort): void {
-    this.#control?.postMessage({ t: 'peer', role, index, incarnation, port } satisfies Control, [port]);
+    this.tell({ t: 'peer', role, index, incarnation, port }, [port]);
   }
 
-  /** Called about every `beatMs` by the owner; `late`: this call itself came late, so silence proves nothing. */
-  beat(late: boolean): void {
-    if (this.#stopping) return;
-    if (!this.#ready) return this.#late(late);
-    if (late) this.#beatSeen = this.#deps.clock.tick();
-    else if (this.#deps.clock.tick() - this.#beatSeen > hungMs) {
-      this.#deps.log('error', 'thread hangs, replacing it', { role: this.spec.role, index: this.spec.index });
-      this.#abort.abort();
-      return;
-    }
-    this.#control?.postMessage({ t: 'beat', turn: ++this.#turn } satisfies Control);
+  tell(message: Control, transfer: MessagePort[] = []): void {
+    this.#life?.control.postMessage(message, transfer);
   }
 
-  /** A successor that does not get ready: the first start is the caller's to wait for. */
-  #late(late: boolean): void {
-    if (this.#incarnation < 2 || this.#control === null) return;
-    if (late) this.#beatSeen = this.#deps.clock.tick();
-    else if (this.#deps.clock.tick() - this.#beatSeen > startHungMs) this.#abort.abort();
+  /** Called every `beatMs` (thread/witness.ts) by the owner. `onTimeMs`: since the last call, 0 where this one came late and silence proves nothing. */
+  look(onTimeMs: number): void {
+    if (this.#ending !== null) return this.#lookAtEnd(this.#ending, onTimeMs);
+    const life = this.#life;
+    if (life === null || this.#stopping || life.hung !== null) return;
+    life.ageMs += onTimeMs;
+    const before = life.silentMs;
+    life.silentMs = life.witness.moved() ? 0 : before + onTimeMs;
+    const { role, index, hangMs } = this.spec;
+    if (life.witness.calling && before <= hangMs && life.silentMs > hangMs) this.#deps.log('warn', 'a call of the database takes long', { role, index });
+    const hung = this.#judge(life);
+    if (hung !== null) return this.#kill(life, hung);
+    if (life.ready && ++this.#looks % looksPerStats === 0) this.tell({ t: 'beat', turn: this.#looks });
   }
 
   /** Asks the task to finish, waits for it, and takes the thread down. */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#control?.postMessage({ t: 'stop' } satisfies Control);
-    const timer = setTimeout(() => this.#abort.abort(), graceMs);
+    const life = this.#life;
+    this.tell({ t: 'stop' });
+    const timer = setTimeout(() => void life?.pool.destroy(), graceMs);
     await this.#finished;
     clearTimeout(timer);
-    await this.#pool.destroy();
+    await (life ?? this.#ending)?.exited;
   }
 
   #run(firstReady?: () => void, firstFailed?: (error: Error) => void): void {
     const { spec } = this;
-    const { port1, port2 } = new MessageChannel();
-    const control = port1;
-    this.#control = control;
-    this.#abort = new AbortController();
+    const { port1: control, port2 } = new MessageChannel();
+    const memory = makeWitness(spec.frameBytesMax);
+    // A pool per life: its thread must be gone for good, with all timers and ports, when the task has failed.
+    const pool = new Piscina({
+      minThreads: 0,
+      maxThreads: 1,
+      // The default blocks the worker's event loop between tasks; ours lives on it.
+      atomics: 'disabled',
+      resourceLimits: { maxOldGenerationSizeMb: spec.heapMb },
+    });
+    pool.on('error', (error: unknown) => this.#deps.log('error', 'worker error', { role: spec.role, index: spec.index, error: String(error) }));
     this.#incarnation++;
-    this.#beatSeen = this.#deps.clock.tick();
+    const task = { ...spec.task(), control: port2, witness: memory, index: spec.index, incarnation: this.#incarnation };
+    const running: Promise<unknown> = pool.run(task, { filename: spec.filename, name: spec.name, transferList: [port2] });
+    const exited = new Promise<void>((resolve) => {
+      const [worker] = pool.threads;
+      if (worker === undefined) resolve();
+      else worker.once('exit', () => resolve());
+    });
+    const life: Life = { pool, control, witness: new WitnessReader(memory), exited, ready: false, hung: null, silentMs: 0, ageMs: 0 };
+    this.#life = life;
     control.on('message', (message: FromThread) => {
       if (message.t === 'log') this.#deps.log(message.level, message.message, { role: spec.role, index: spec.index, ...message.fields });
-      else if (message.t === 'beat') {
-        this.#beatSeen = this.#deps.clock.tick();
-        this.#stats = message.stats;
-      } else {
-        this.#ready = true;
-        this.#beatSeen = this.#deps.clock.tick();
+      else if (message.t === 'beat') this.#stats = message.stats;
+      else if (this.#life === life) {
+        life.ready = true;
         spec.started(this);
         firstReady?.();
         firstReady = undefined;
         firstFailed = undefined;
       }
     });
-    const task = { ...spec.task, control: port2, index: spec.index, incarnation: this.#incarnation };
-    const running: Promise<unknown> = this.#pool.run(task, { filename: spec.filename, name: spec.name, transferList: [port2], signal: this.#abort.signal });
     this.#finished = running.then(
-      () => this.#ended(control, null, firstFailed),
-      (error: Error) => this.#ended(control, error, firstFailed),
+      () => this.#ended(life, null, firstFailed),
+      (error: Error) => this.#ended(life, error, firstFailed),
     );
   }
 
-  #ended(control: MessagePort, error: Error | null, firstFailed: ((error: Error) => void) | undefined): void {
-    control.close();
-    const wasReady = this.#ready;
-    this.#ready = false;
+  /** Why the thread must be replaced, or null. */
+  #judge({ witness, ready, silentMs, ageMs }: Life): string | null {
+    const { hangMs, callHangMs } = this.spec;
+    // Nobody waits for a first start but the caller; opening an old database may take its time.
+    if (!ready && this.#incarnation < 2) return null;
+    if (!ready && ageMs > startMs) return 'it does not get ready';
+    if (!witness.begun || (!ready && witness.calling)) return null;
+    if (witness.calling) return silentMs > callHangMs ? 'it hangs in a call of the database' : null;
+    return silentMs > hangMs ? 'it hangs' : null;
+  }
+
+  #kill(life: Life, why: string): void {
+    life.hung = why;
+    this.#deps.log('error', 'replacing a thread', { role: this.spec.role, index: this.spec.index, why, silentMs: Math.round(life.silentMs) });
+    void life.pool.destroy(); // fails the task at once; the thread ends when it leaves native code
+  }
+
+  async #ended(life: Life, error: Error | null, firstFailed: ((error: Error) => void) | undefined): Promise<void> {
+    const { spec } = this;
+    life.control.close();
+    life.ready = false;
+    void life.pool.destroy();
     if (this.#stopping) {
-      if (error !== null && error.name !== 'AbortError') this.#deps.log('warn', 'thread failed while stopping', { role: this.spec.role, error: error.message });
+      if (error !== null) this.#deps.log('warn', 'thread failed while stopping', { role: spec.role, error: error.message });
       return;
     }
-    if (!wasReady && firstFailed !== undefined) return firstFailed(error ?? new Error(`${this.spec.role} ended at start`));
-    this.#deps.log('error', 'thread died', { role: this.spec.role, index: this.spec.index, error: error?.stack ?? 'it returned' });
-    this.spec.died();
+    if (firstFailed !== undefined && this.#incarnation === 1) {
+      this.#life = null;
+      return firstFailed(error ?? new Error(`${spec.role} ended at start`));
+    }
+    this.#life = null;
+    const why = life.hung ?? error?.stack ?? 'it returned';
+    this.#deps.log('error', 'thread died', { role: spec.role, index: spec.index, error: why });
+    spec.died(life.witness);
+    if (!this.#mayRestart(life.hung ?? error?.message ?? 'it returned')) return;
+    life.ageMs = 0;
+    if (!spec.overlap) {
+      this.#ending = life;
+      await life.exited;
+      this.#ending = null;
+    }
+    if (this.#stopping) return;
+    this.#timer = setTimeout(() => this.#run(), restartDelayMs * 2 ** Math.min(5, this.#restarts.length - 1));
+  }
+
+  /** Counts the death; false: it was one too many. */
+  #mayRestart(why: string): boolean {
     const now = this.#deps.clock.tick();
     this.#restarts.push(now);
     while (this.#restarts.length > 0 && now - (this.#restarts[0] as number) > restartWindowMs) this.#restarts.shift();
-    if (this.#restarts.length > restartsMax) {
-      return this.#deps.gaveUp(
-        new Error(`${this.spec.role} ${this.spec.index} died ${this.#restarts.length} times within a minute; last: ${error?.message ?? 'it returned'}`),
-      );
+    if (this.#restarts.length <= restartsMax) return true;
+    this.#deps.gaveUp(new Error(`${this.spec.role} ${this.spec.index} died ${this.#restarts.length} times within a minute; last: ${why}`));
+    return false;
+  }
+
+  #lookAtEnd(life: Life, onTimeMs: number): void {
+    const before = life.ageMs;
+    life.ageMs += onTimeMs;
+    if (before <= exitMs && life.ageMs > exitMs) {
+      const { role, index } = this.spec;
+      this.#deps.gaveUp(new StuckError(`${role} ${index} hangs in a native call and has not ended ${exitMs} ms after it was told to`));
     }
-    this.#timer = setTimeout(() => this.#run(), restartDelayMs * 2 ** Math.min(5, this.#restarts.length - 1));
   }
 }
-
-export const supervisorBeatMs = beatMs;

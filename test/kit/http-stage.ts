@@ -11,6 +11,7 @@ export type Recorded = { principal: Principal; command: Record<string, unknown> 
 export class PretendedHub implements HttpDeps {
   readonly recorded: Recorded[] = [];
   readonly disconnected: [user: string, connection: string | undefined][] = [];
+  readonly lifted: (string | undefined)[] = [];
   /** What `command` answers: the same to all, or by what it is asked. */
   answer: Answer | ((command: Record<string, unknown>) => Answer | Promise<Answer>) = { op: 'ok' };
   readiness: { ready: boolean; reasons: string[] } = { ready: true, reasons: [] };
@@ -29,6 +30,13 @@ export class PretendedHub implements HttpDeps {
   }
   stats(): HubStats {
     return this.numbers;
+  }
+  quarantine(): unknown[] {
+    return [{ room: 'cursed' }];
+  }
+  lift(room?: string): number {
+    this.lifted.push(room);
+    return room === 'sound' ? 0 : 2;
   }
   ready(): { ready: boolean; reasons: string[] } {
     return this.readiness;
