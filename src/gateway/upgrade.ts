@@ -16,6 +16,7 @@ import type { Counters, Rejection } from './counters.ts';
 import type { Inbound } from './inbound.ts';
 import type { Outbox } from './outbox.ts';
 import type { Pool } from './pool.ts';
+import { startReading } from './reading.ts';
 
 const paths: ReadonlySet<string> = new Set(['/', '/ws']);
 /** Where a token would end up in the logs of every proxy on the way. */
@@ -143,7 +144,7 @@ export class Upgrade {
     );
     counters.accepted++;
     pool.add(connection);
-    ws.on('message', (data, binary) => inbound.message(connection, data as Buffer, binary));
+    startReading(ws, socket, options.frameBytesMax, (payload, binary) => inbound.message(connection, payload, binary));
     ws.on('close', (code) => pool.gone(connection, code));
     // Faults of the peer: ws closes with their code; the close event does the rest.
     ws.on('error', (error) => {

@@ -1,0 +1,183 @@
+/**
+ * What a socket receives. Whole, plain data frames, by far the most, are taken here; all other bytes go to `ws` in the order
+ * they came in, and `ws` stays the one judge of the protocol: it answers pings, joins what was split, and closes with the
+ * code of what is wrong. Upgrade starts one per connection. It never keeps payload.
+ *
+ *   taking ──ping, pong, long frame, split frame──▶ lending ──its last byte──▶ taking
+ *     └──fragment, close frame, anything odd──▶ ws reads, for good    └──ws refused it──▶ nothing is read any more
+ */
+import { isUtf8 } from 'node:buffer';
+import type { Socket } from 'node:net';
+import type { WebSocket } from 'ws';
+
+/** A frame's first byte: final, without reserved bits. */
+const text = 0x81;
+const binary = 0x82;
+const ping = 0x89;
+const pong = 0x8a;
+
+const maskBytes = 4;
+const controlBytesMax = 125;
+/** In place of the length: it follows in two bytes, or in eight. */
+const inTwo = 126;
+const inEight = 127;
+/** The first byte, the masked length in eight, the mask. */
+const headBytesMax = 14;
+
+type Message = (payload: Buffer, binary: boolean) => void;
+type Listener = (this: Socket, chunk: Buffer) => void;
+
+/** Takes over from ws, unless that listens in another way than it is known to: then it reads all by itself. */
+export function startReading(ws: WebSocket, socket: Socket, payloadMax: number, message: Message): void {
+  const [judge, another] = socket.listeners('data');
+  if (judge === undefined || another !== undefined) ws.on('message', (data, isBinary) => message(data as Buffer, isBinary));
+  else new Reading(ws, socket, judge as Listener, payloadMax, message).start();
+}
+
+class Reading {
+  readonly #ws: WebSocket;
+  readonly #socket: Socket;
+  readonly #judge: Listener;
+  readonly #payloadMax: number;
+  readonly #message: Message;
+  readonly #listener: Listener;
+  /** Bytes that ws is still to get of the frame it was lent. */
+  #owed = 0;
+  /** What ws has been given of a frame whose head is not complete. */
+  #head: Buffer | null = null;
+  /** ws owes no message for the frame it was lent. */
+  #told = true;
+
+  constructor(ws: WebSocket, socket: Socket, judge: Listener, payloadMax: number, message: Message) {
+    this.#ws = ws;
+    this.#socket = socket;
+    this.#judge = judge;
+    this.#payloadMax = payloadMax;
+    this.#message = message;
+    this.#listener = (chunk) => this.#chunk(chunk);
+  }
+
+  start(): void {
+    this.#ws.on('message', (data, isBinary) => {
+      this.#told = true;
+      this.#message(data as Buffer, isBinary);
+    });
+    this.#socket.off('data', this.#judge);
+    this.#socket.on('data', this.#listener);
+  }
+
+  #chunk(chunk: Buffer): void {
+    let at = this.#owed > 0 || this.#head !== null ? this.#lend(chunk, 0) : 0;
+    while (at < chunk.length) at = this.#take(chunk, at) ?? this.#lend(chunk, at);
+  }
+
+  /** A frame that is plain and all there; returns where the next one starts. Null: it is not. */
+  #take(chunk: Buffer, at: number): number | null {
+    const first = chunk[at];
+    if ((first !== text && first !== binary) || chunk.length - at < 2 + maskBytes) return null;
+    const second = chunk[at + 1] as number;
+    let length = second - 0x80; // below 0: not masked
+    let mask = at + 2;
+    if (length === inTwo) {
+      length = ((chunk[at + 2] as number) << 8) | (chunk[at + 3] as number);
+      mask += 2;
+    }
+    const start = mask + maskBytes;
+    const end = start + length;
+    if (length < 0 || second - 0x80 === inEight || length > this.#payloadMax || end > chunk.length) return null;
+    const ascii = unmask(chunk, mask, end);
+    const payload = chunk.subarray(start, end);
+    if (!ascii && first === text && !isUtf8(payload)) {
+      unmask(chunk, mask, end); // as it came
+      return this.#leave(chunk, at);
+    }
+    this.#message(payload, first === binary);
+    return end;
+  }
+
+  /** Gives ws what there is of a frame, whose start was earlier or is here; returns where the next one starts. */
+  #lend(chunk: Buffer, at: number): number {
+    if (this.#owed === 0) {
+      const before = this.#head?.length ?? 0;
+      const rest = chunk.subarray(at, at + headBytesMax);
+      const head = this.#head === null ? rest : Buffer.concat([this.#head, rest]);
+      const size = sizeOf(head, this.#payloadMax);
+      if (size === 'odd') return this.#leave(chunk, at);
+      // A copy: one frame's start must not keep the memory of all that came with it.
+      this.#head = size === null ? Buffer.from(head) : null;
+      this.#owed = (size ?? before) - before;
+      this.#told = size === null || isControl(head);
+      if (size === null) {
+        this.#judge.call(this.#socket, rest);
+        return chunk.length;
+      }
+    }
+    const end = Math.min(chunk.length, at + this.#owed);
+    this.#owed -= end - at;
+    this.#judge.call(this.#socket, chunk.subarray(at, end));
+    return this.#owed === 0 && !this.#told ? this.#stop(chunk) : end;
+  }
+
+  /** ws reads this and what follows. */
+  #leave(chunk: Buffer, at: number): number {
+    this.#socket.off('data', this.#listener);
+    this.#socket.on('data', this.#judge);
+    this.#judge.call(this.#socket, chunk.subarray(at));
+    return chunk.length;
+  }
+
+  /** ws has refused a frame and closes: what follows is nobody's. */
+  #stop(chunk: Buffer): number {
+    this.#socket.off('data', this.#listener);
+    return chunk.length;
+  }
+}
+
+/** The size of a frame with this head, or null where that does not say it yet. `odd`: what it may be, only ws can tell. */
+function sizeOf(head: Buffer, payloadMax: number): number | 'odd' | null {
+  const [first, second] = head;
+  if (first !== text && first !== binary && first !== ping && first !== pong) return 'odd';
+  if (second === undefined) return null;
+  const length = second - 0x80;
+  if (length < 0 || (isControl(head) && length > controlBytesMax)) return 'odd';
+  const [start, payload] = length < inTwo ? [2, length] : length === inTwo ? [4, longer(head, 2)] : [10, longer(head, 8)];
+  if (payload === null) return null;
+  return payload > payloadMax ? 'odd' : start + maskBytes + payload;
+}
+
+function isControl(head: Buffer): boolean {
+  return head[0] === ping || head[0] === pong;
+}
+
+/** The length in the `bytes` behind the first two. */
+function longer(head: Buffer, bytes: 2 | 8): number | null {
+  if (head.length < 2 + bytes) return null;
+  return bytes === 2 ? head.readUInt16BE(2) : head.readUInt32BE(2) * 2 ** 32 + head.readUInt32BE(6);
+}
+
+/** Takes the mask off, in place, from behind it to `end`; done twice it is on again. Returns whether what was made is ASCII. */
+function unmask(bytes: Buffer, mask: number, end: number): boolean {
+  const a = bytes[mask] as number;
+  const b = bytes[mask + 1] as number;
+  const c = bytes[mask + 2] as number;
+  const d = bytes[mask + 3] as number;
+  let all = 0;
+  let at = mask + maskBytes;
+  for (; at + maskBytes <= end; at += maskBytes) {
+    const one = (bytes[at] as number) ^ a;
+    const two = (bytes[at + 1] as number) ^ b;
+    const three = (bytes[at + 2] as number) ^ c;
+    const four = (bytes[at + 3] as number) ^ d;
+    bytes[at] = one;
+    bytes[at + 1] = two;
+    bytes[at + 2] = three;
+    bytes[at + 3] = four;
+    all |= one | two | three | four;
+  }
+  for (let i = 0; at < end; at++, i++) {
+    const one = (bytes[at] as number) ^ (bytes[mask + i] as number);
+    bytes[at] = one;
+    all |= one;
+  }
+  return all < 0x80;
+}
