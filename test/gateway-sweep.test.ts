@@ -14,6 +14,7 @@ import { fillOptions, type HubOptions } from '../src/options.ts';
 
 /** A socket that takes what the test lets it take. */
 class FakeSocket {
+  on(): void {}
   writableLength = 0;
   bytesRead = 0;
   readonly written: Buffer[] = [];

@@ -1,7 +1,7 @@
 /** The hub's own UUIDv7s: of the right form, in the order of time, and never the same twice. */
 import { validate, version } from 'uuid';
 import { expect, it } from 'vitest';
-import { Mids } from '../src/shard/mids.ts';
+import { Mids } from '../src/thread/mids.ts';
 import { seeded } from './kit/seeded.ts';
 
 it('every one is a UUIDv7 that carries its time, and none comes twice from a maker or from two', () => {

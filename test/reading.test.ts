@@ -15,7 +15,6 @@ const limits: ServerOptions = {
   noServer: true,
   clientTracking: false,
   perMessageDeflate: false,
-  maxPayload: payloadMax,
   maxFragments: 4,
   maxBufferedChunks: 40,
 };

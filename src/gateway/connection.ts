@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
+import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, Format, RoomKey } from '../thread/messages.ts';
 
 /** Fields of a map that is sent; those without a value are left out. */
@@ -62,7 +63,7 @@ export abstract class Sender {
   home = 0;
   /** By shard: whether it knows of this sender. */
   readonly opened: boolean[];
-  readonly commands = new Map<number, OpenCommand>();
+  readonly commands = new FewMap<number, OpenCommand>();
 
   constructor(number: ConnectionId, format: Format, service: boolean, shards: number) {
     this.number = number;
@@ -104,8 +105,8 @@ export class Connection extends Sender {
   /** Token of the Authorization header, until hello. */
   bearer: string | null;
   phase: Phase;
-  readonly rooms = new Map<string, Subscription>();
-  readonly watches = new Set<string>();
+  readonly rooms = new FewMap<string, Subscription>();
+  readonly watches = new FewMap<string, true>();
   /** Monotonic; null: the token does not expire. */
   expiresAt: number | null = null;
   warned = false;
@@ -119,6 +120,8 @@ export class Connection extends Sender {
   touched = false;
   corked = false;
   backed = false;
+  /** Whether the outbox hears of its socket's draining. */
+  drains = false;
   /** Releases of what the first blocked write holds in memory. */
   blocked: (() => void) | null = null;
   /** Shards that wait for `drained`. */

@@ -200,6 +200,7 @@ export class Outbox {
     const unsent = connection.socket.writableLength;
     if (unsent > 0 && !connection.backed && connection.phase.is !== 'closed') {
       connection.backed = true;
+      if (!connection.drains) this.#listen(connection);
       connection.movedAt = null;
       this.backed.add(connection);
       const release = this.#hold(this.#arena.length > 0 ? this.#arenaHold : { bytes: unsent, holders: 0 });
@@ -212,6 +213,12 @@ export class Outbox {
       this.#counters.terminated++;
       connection.ws.terminate();
     } else if (unsent <= this.#limits.outboxLowBytes) this.#grant(connection);
+  }
+
+  /** Most sockets never back up, and a listener of each would take memory. */
+  #listen(connection: Connection): void {
+    connection.drains = true;
+    connection.socket.on('drain', () => this.progress(connection));
   }
 
   #grant(connection: Connection): void {

@@ -3,6 +3,7 @@
  * does it here, so that shards, slots and counts always hear of it, once.
  */
 import { type CloseReason, closeCodes } from '../protocol/codes.ts';
+import { FewMap } from '../thread/few.ts';
 import type { ConnectionId } from '../thread/messages.ts';
 import type { Connection, PhaseName } from './connection.ts';
 import type { ConnectionInfo, Counters } from './counters.ts';
@@ -16,7 +17,7 @@ const goodbyes: ReadonlySet<number> = new Set([1000, 1001, 1005]);
 export class Pool {
   /** Every socket that is there, closing ones included. */
   readonly connections = new Map<ConnectionId, Connection>();
-  readonly #users = new Map<string, Set<Connection>>();
+  readonly #users = new Map<string, FewMap<Connection, true>>();
   readonly #outbox: Outbox;
   readonly #shards: Shards;
   readonly #counters: Counters;
@@ -46,15 +47,15 @@ export class Pool {
   identify(connection: Connection): void {
     let own = this.#users.get(connection.user);
     if (own === undefined) {
-      own = new Set();
+      own = new FewMap();
       this.#users.set(connection.user, own);
     }
-    own.add(connection);
+    own.set(connection, true);
     if (own.size > this.perUserPeak) this.perUserPeak = own.size;
   }
 
-  of(user: string): ReadonlySet<Connection> {
-    return this.#users.get(user) ?? new Set();
+  of(user: string): Iterable<Connection> {
+    return this.#users.get(user)?.keys() ?? [];
   }
 
   /** Says why, and lets go of everything but the socket, which ends with the close handshake or its time-out. */

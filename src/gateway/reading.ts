@@ -31,11 +31,10 @@ type Listener = (this: Socket, chunk: Buffer) => void;
 export function startReading(ws: WebSocket, socket: Socket, payloadMax: number, message: Message): void {
   const [judge, another] = socket.listeners('data');
   if (judge === undefined || another !== undefined) ws.on('message', (data, isBinary) => message(data as Buffer, isBinary));
-  else new Reading(ws, socket, judge as Listener, payloadMax, message).start();
+  else new Reading(socket, judge as Listener, payloadMax, message).start(ws);
 }
 
 class Reading {
-  readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #judge: Listener;
   readonly #payloadMax: number;
@@ -48,8 +47,7 @@ class Reading {
   /** ws owes no message for the frame it was lent. */
   #told = true;
 
-  constructor(ws: WebSocket, socket: Socket, judge: Listener, payloadMax: number, message: Message) {
-    this.#ws = ws;
+  constructor(socket: Socket, judge: Listener, payloadMax: number, message: Message) {
     this.#socket = socket;
     this.#judge = judge;
     this.#payloadMax = payloadMax;
@@ -57,8 +55,8 @@ class Reading {
     this.#listener = (chunk) => this.#chunk(chunk);
   }
 
-  start(): void {
-    this.#ws.on('message', (data, isBinary) => {
+  start(ws: WebSocket): void {
+    ws.on('message', (data, isBinary) => {
       this.#told = true;
       this.#message(data as Buffer, isBinary);
     });

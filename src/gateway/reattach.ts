@@ -73,7 +73,7 @@ export class Reattach {
     }
     if (phase.is !== 'open' && phase.is !== 'draining') return;
     for (const { room, shard } of connection.rooms.values()) if (shard === index) session.follow(connection, room);
-    const watched = [...connection.watches].filter((user) => placeOf(user, shards.all.length) === index);
+    const watched = [...connection.watches.keys()].filter((user) => placeOf(user, shards.all.length) === index);
     if (watched.length === 0) return;
     shards.open(connection, index);
     shards.tell(index, { t: 'watch', connection: number, users: watched });

@@ -107,7 +107,7 @@ function partOf(command: ScatterCommand, names: string[]): Record<string, unknow
 function note(connection: Connection, op: ScatterCommand['op'], names: string[], shard: number, id: number): void {
   for (const name of names) {
     if (op === 'resume') asked(connection, name, shard, id);
-    else if (op === 'watch') connection.watches.add(name);
+    else if (op === 'watch') connection.watches.set(name, true);
     else if (op === 'unwatch') connection.watches.delete(name);
   }
 }

@@ -5,12 +5,12 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { v7 } from 'uuid';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { type FilledOptions, isLoopbackHost } from '../options.ts';
 import { subprotocols } from '../protocol/codec.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
+import { Mids } from '../thread/mids.ts';
 import { Connection, type Fields } from './connection.ts';
 import type { Counters, Rejection } from './counters.ts';
 import type { Inbound } from './inbound.ts';
@@ -44,6 +44,8 @@ export type UpgradeDeps = {
 export class Upgrade {
   readonly #deps: UpgradeDeps;
   readonly #server: WebSocketServer;
+  readonly #ids: Mids;
+  readonly #send: (to: Connection, fields: Fields) => void;
   #tokens: number;
   #tokensAt: number;
   /** No more are taken: the hub is stopping. */
@@ -51,6 +53,8 @@ export class Upgrade {
 
   constructor(deps: UpgradeDeps) {
     this.#deps = deps;
+    this.#ids = new Mids(() => deps.clock.random());
+    this.#send = (to, fields) => deps.outbox.send(to, fields);
     this.#tokens = deps.options.acceptPerSecond;
     this.#tokensAt = deps.clock.tick();
     const options: ServerOptions & { closeTimeout: number } = {
@@ -121,11 +125,11 @@ export class Upgrade {
   }
 
   #open(ws: WebSocket, request: IncomingMessage, socket: Socket): void {
-    const { options, clock, counters, pool, outbox, inbound, log, shards, time } = this.#deps;
+    const { options, clock, counters, pool, shards, time } = this.#deps;
     const connection = new Connection(
       {
         number: this.#deps.nextNumber(),
-        id: v7(),
+        id: this.#ids.next(clock.now()),
         format: subprotocols[ws.protocol] ?? 'json',
         shards,
         ws,
@@ -140,18 +144,24 @@ export class Upgrade {
         pingAfterMs: options.heartbeatMs * (0.75 + clock.random() / 4),
         rateBurst: options.rateBurst,
       },
-      (to: Connection, fields: Fields) => outbox.send(to, fields),
+      this.#send,
     );
     counters.accepted++;
     pool.add(connection);
-    startReading(ws, socket, options.frameBytesMax, (payload, binary) => inbound.message(connection, payload, binary));
-    ws.on('close', (code) => pool.gone(connection, code));
+    this.#listen(connection);
+  }
+
+  /** Here and not where much else is at hand: what a listener could reach is kept for each connection. */
+  #listen(connection: Connection): void {
+    const { ws, socket } = connection;
+    startReading(ws, socket, this.#deps.options.frameBytesMax, (payload, binary) => this.#deps.inbound.message(connection, payload, binary));
+    ws.on('close', (code) => this.#deps.pool.gone(connection, code));
     // Faults of the peer: ws closes with their code; the close event does the rest.
     ws.on('error', (error) => {
+      const { counters, log } = this.#deps;
       counters.badFrames++;
       if (connection.phase.is === 'open') log('info', 'a connection failed', { connection: connection.id, error: error.message });
     });
-    socket.on('drain', () => outbox.progress(connection));
   }
 
   #reject(socket: Duplex, why: Rejection, status: number, text: string, headers = ''): void {

@@ -35,11 +35,11 @@ import {
   type ToShard,
   toGateway,
 } from '../thread/messages.ts';
+import { Mids } from '../thread/mids.ts';
 import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection, Pushable, Settled } from './actor.ts';
 import type { Commits } from './commits.ts';
 import type { Feed } from './feed.ts';
-import { Mids } from './mids.ts';
 import type { Reads } from './reads.ts';
 import type { Ephemeral, RoomEffects, RoomState } from './room-state.ts';
 import type { Rooms } from './rooms.ts';

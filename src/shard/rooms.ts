@@ -3,6 +3,7 @@ import type { FilledOptions } from '../options.ts';
 import { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import { dmName } from '../protocol/names.ts';
+import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, RoomKey } from '../thread/messages.ts';
 import type { Barrier } from '../thread/quarantine.ts';
 import { stepBytes, type Witness } from '../thread/witness.ts';
@@ -26,7 +27,7 @@ export class Rooms {
   readonly #byName = new Map<string, RoomActor>();
   readonly #byKey = new Map<RoomKey, RoomActor>();
   /** Rooms each connection may be following, so that its end costs no search; and the other way, for rooms that are put away. */
-  readonly #followed = new Map<ConnectionId, Set<RoomActor>>();
+  readonly #followed = new Map<ConnectionId, FewMap<RoomActor, true>>();
   readonly #followers = new Map<RoomActor, Set<ConnectionId>>();
   /** Keys whose names the gateway knows. */
   readonly #introduced = new Set<RoomKey>();
@@ -90,7 +91,7 @@ export class Rooms {
   }
 
   closed(connection: Connection, effects: RoomEffects): void {
-    for (const room of this.#followed.get(connection.id) ?? []) {
+    for (const room of this.#followed.get(connection.id)?.keys() ?? []) {
       room.closed(connection, effects);
       this.#followers.get(room)?.delete(connection.id);
     }
@@ -147,8 +148,8 @@ export class Rooms {
   }
 
   #note(connection: Connection, room: RoomActor): void {
-    const rooms = this.#followed.get(connection.id) ?? new Set();
-    rooms.add(room);
+    const rooms = this.#followed.get(connection.id) ?? new FewMap();
+    rooms.set(room, true);
     this.#followed.set(connection.id, rooms);
     const followers = this.#followers.get(room) ?? new Set();
     followers.add(connection.id);

@@ -8,6 +8,7 @@
  */
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
+import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, EntryRecord, InboxItem, InboxLoss, StoredInbox } from '../thread/messages.ts';
 import type { Connection, Effects, Pushable } from './actor.ts';
 import { Kept } from './kept.ts';
@@ -38,10 +39,11 @@ type Reader = {
 export class UserInbox {
   readonly #user: string;
   readonly #itemsMax: number;
-  readonly #sent: Kept<number>;
+  /** Null until something is pushed. */
+  #sent: Kept<number> | null = null;
   readonly #wake: () => void;
-  readonly #readers = new Map<ConnectionId, Reader>();
-  readonly #cursors = new Map<string, UserCursor>();
+  readonly #readers = new FewMap<ConnectionId, Reader>();
+  readonly #cursors = new FewMap<string, UserCursor>();
   /** The highest n known to be assigned. */
   #head = 0;
   /** The highest n pushed to anybody. */
@@ -51,7 +53,6 @@ export class UserInbox {
     this.#user = user;
     this.#itemsMax = itemsMax;
     this.#wake = wake;
-    this.#sent = new Kept<number>(0, (through) => ({ type: 'sent', user, through }), wake);
   }
 
   /** A connection that the store has admitted, with its device's cursor. `again`: it was fed by an earlier incarnation. */
@@ -136,7 +137,7 @@ export class UserInbox {
   }
 
   flush(effects: Effects, ticking: boolean): void {
-    this.#sent.save(this.#pushed, effects, ticking);
+    if (this.#pushed > 0) this.#save(effects, ticking);
     if (!ticking) return;
     for (const reader of this.#readers.values()) {
       if (reader.drain !== 'failed') continue;
@@ -147,13 +148,18 @@ export class UserInbox {
 
   /** Whether a tick is needed. */
   get due(): boolean {
-    if (this.#sent.stalled) return true;
+    if (this.#sent?.stalled) return true;
     for (const reader of this.#readers.values()) if (reader.drain === 'failed') return true;
     return false;
   }
 
   get idle(): boolean {
-    return this.#readers.size === 0 && this.#sent.settled;
+    return this.#readers.size === 0 && (this.#sent?.settled ?? true);
+  }
+
+  #save(effects: Effects, ticking: boolean): void {
+    this.#sent ??= new Kept<number>(0, (through) => ({ type: 'sent', user: this.#user, through }), this.#wake);
+    this.#sent.save(this.#pushed, effects, ticking);
   }
 
   #live(reader: Reader, n: number): boolean {

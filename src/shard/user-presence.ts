@@ -4,6 +4,7 @@
  * `changesEveryMs`: a client that flaps must not cost every watcher a push per flap. `current` is never held back.
  */
 import type { Presence, Status } from '../protocol/pushes.ts';
+import { FewMap } from '../thread/few.ts';
 import type { ConnectionId } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
 import { Kept } from './kept.ts';
@@ -18,7 +19,7 @@ export class UserPresence {
   readonly #user: string;
   readonly #graceMs: number;
   readonly #kept: Kept<Status | null>;
-  readonly #connected = new Map<ConnectionId, { away: boolean; idle: boolean }>();
+  readonly #connected = new FewMap<ConnectionId, { away: boolean; idle: boolean }>();
   /** Null while there is none, as for most users: ten thousand empty maps are two megabytes. */
   #watchers: Map<ConnectionId, Watcher> | null = null;
   /** Connections whose `connect` is on its way: the grace of an earlier one does not end before it is answered. */

@@ -9,6 +9,7 @@
 import type { FilledOptions } from '../options.ts';
 import { type CloseReason, CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
+import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, InboxItem, InboxLoss, Outcome } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
 import { failure } from './kept.ts';
@@ -19,6 +20,9 @@ export type UserLimits = Pick<FilledOptions, 'connectionsPerUserMax' | 'connecti
 
 /** Commands of one connection kept while its `connect` is on its way, which after a restart of the shard they may overtake. */
 const waitingMax = 64;
+
+/** The state of all sessions that are open. */
+const open: Session['state'] = { is: 'open' };
 
 type UserCommand = Command<'ack' | 'status'>;
 type Session = {
@@ -37,7 +41,7 @@ export class UserActor {
   readonly #limits: UserLimits;
   readonly #wake: () => void;
   readonly #inbox: UserInbox;
-  readonly #sessions = new Map<ConnectionId, Session>();
+  readonly #sessions = new FewMap<ConnectionId, Session>();
   /** Connections that are gone here and not yet in the store. `owed`: to be tried at the next tick. */
   #leaving: Map<ConnectionId, 'flying' | 'owed'> | null = null;
 
@@ -172,7 +176,7 @@ export class UserActor {
       this.#left(session, true, effects);
       return;
     }
-    session.state = { is: 'open' };
+    session.state = open;
     this.presence.connected(connection.id, !again, effects);
     this.presence.note(connection.id, { idle: state.idle }, effects);
     this.#inbox.open(connection, admitted.acked, admitted.head, again);

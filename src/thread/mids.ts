@@ -1,7 +1,8 @@
 /**
- * UUIDv7 (RFC 9562 section 5.7) for entries whose sender gave none. The general library draws random bytes for each, which
- * cost more than the rest of a publish; here a maker draws once, and counts: 42 random bits name the maker, 32 bits count up
- * from a random start within it (section 6.2), so that two makers meet as rarely as two random draws would.
+ * UUIDv7 (RFC 9562 section 5.7) for connections, and for entries whose sender gave none. The general library draws random
+ * bytes for each, which cost more than the rest of a publish; here a maker draws once, and counts: 42 random bits name the
+ * maker, 32 bits count up from a random start within it (section 6.2), so that two makers meet as rarely as two random draws
+ * would.
  */
 const countMax = 0x1_0000_0000;
 /** Every byte in hexadecimal. */
