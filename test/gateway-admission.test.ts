@@ -127,6 +127,30 @@ describe('admission', () => {
     expect(hub.gateway.stats().rejected.rate).toBe(1);
   });
 
+  it('C4 too many connections of one address are 429, and no header of a stranger makes another address', async () => {
+    hub = await stand({ options: { ...live, connectionsPerAddressMax: 2 } });
+    const first = await hub.connect({ hello: false });
+    await hub.connect({ hello: false });
+    expect(await handshake()).toEqual({ status: 429, retryAfter: '1' });
+    expect(await handshake({ headers: { 'X-Forwarded-For': '198.51.100.1' } })).toEqual({ status: 429, retryAfter: '1' });
+    await first.close();
+    expect(await handshake()).toBe('hubbub.v1.json');
+    expect(hub.gateway.stats().rejected['address-full']).toBe(2);
+  });
+
+  it('C4 behind a trusted proxy each client has its own address, and cannot write itself another', async () => {
+    hub = await stand({
+      options: { ...live, trustedProxies: ['127.0.0.0/8'], connectsPerAddressMax: 2 },
+      clock: { now: () => 0, tick: () => 0, random: () => 0 },
+    });
+    const through = (list: string) => handshake({ headers: { 'X-Forwarded-For': list } });
+    expect(await through('198.51.100.1')).toBe('hubbub.v1.json');
+    expect(await through('1.1.1.1, 198.51.100.1')).toBe('hubbub.v1.json');
+    expect(await through('2.2.2.2, 198.51.100.1')).toEqual({ status: 429, retryAfter: '30' });
+    expect(await through('198.51.100.2')).toBe('hubbub.v1.json');
+    expect(hub.gateway.stats().rejected['address-rate']).toBe(1);
+  });
+
   it('a handshake that is none is answered, and its socket ended', async () => {
     hub = await stand();
     const answer = await raw(

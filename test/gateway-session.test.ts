@@ -198,10 +198,43 @@ describe('frames', () => {
     const client = await hub.connect(); // one for the hello
     await client.ok('ping');
     await client.ok('ping');
-    expect(await client.command('ping')).toMatchObject({ op: 'error', code: 'rate-limited', retry: true, retryAfterMs: 100 });
+    expect(await client.command('ping')).toMatchObject({
+      op: 'error',
+      code: 'rate-limited',
+      retry: true,
+      limit: 10,
+      remaining: 0,
+      resetMs: 300,
+      retryAfterMs: 100,
+    });
     tick = 100;
     await client.ok('ping');
     expect(hub.gateway.stats().rateLimited).toBe(1);
+  });
+
+  it('R8 commands of one user count together, and a new connection does not begin anew', async () => {
+    hub = await stand({ options: { userRateLimit: 10, userRateBurst: 4 }, clock: { now: () => 0, tick: () => 0, random: () => 0 } });
+    const first = await hub.connect();
+    for (let i = 0; i < 3; i++) await first.ok('ping');
+    await first.close();
+    const second = await hub.connect();
+    await second.ok('ping');
+    expect(await second.command('ping')).toMatchObject({ code: 'rate-limited', limit: 10, remaining: 0, resetMs: 400 });
+    const other = await hub.connect({ user: 'bob' });
+    await other.ok('ping');
+  });
+
+  it('R8 who sends on and on beyond the rate is closed', async () => {
+    hub = await stand({ options: { rateLimit: 1, rateBurst: 1, refusalsMax: 5 }, clock: { now: () => 0, tick: () => 0, random: () => 0 } });
+    const client = await hub.connect();
+    for (let i = 0; i < 6; i++) client.send({ op: 'ping' });
+    expect(await client.closed).toEqual({ code: 4505, reason: 'abuse' });
+    expect(hub.gateway.stats()).toMatchObject({ rateLimited: 6 });
+  });
+
+  it('H3 the welcome tells the rates in force', async () => {
+    hub = await stand({ options: { rateLimit: 0 } });
+    expect((await hub.connect()).welcome?.limits).toMatchObject({ rateLimit: 0, userRateLimit: 0, costLimit: 0, userCostLimit: 0 });
   });
 
   it('C5 ping is answered with the hub’s time', async () => {

@@ -80,10 +80,8 @@ function setUp(given: HubOptions = {}) {
         bearer: null,
         openedAt: 0,
         now: time.now,
-        tick,
         helloTimeoutMs: options.helloTimeoutMs,
         pingAfterMs: options.heartbeatMs,
-        rateBurst: 1,
       },
       () => {},
     );

@@ -4,8 +4,10 @@
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
+import type { Bucket } from '../thread/bucket.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, Format, RoomKey } from '../thread/messages.ts';
+import type { Allowance } from './limits.ts';
 
 /** Fields of a map that is sent; those without a value are left out. */
 export type Fields = Record<string, unknown>;
@@ -85,13 +87,11 @@ export type ConnectionInit = {
   address: string;
   bearer: string | null;
   openedAt: number;
-  /** The sweep's time, and the monotonic clock's. */
+  /** The sweep's time. */
   now: number;
-  tick: number;
   helloTimeoutMs: number;
   /** From which age of the last sign of life a ping is sent. */
   pingAfterMs: number;
-  rateBurst: number;
 };
 
 export class Connection extends Sender {
@@ -129,9 +129,12 @@ export class Connection extends Sender {
   /** Why nothing is read from the socket. */
   readonly paused = { held: false, outbox: false };
 
+  // limits.ts: there once something was asked for; `shared` is the user's, over all his connections
+  own: Allowance | null = null;
+  shared: Allowance | null = null;
+  refusals: Bucket | null = null;
+
   // inbound.ts
-  tokens: number;
-  tokensAt: number;
   badFrames = 0;
   framesIn = 0;
 
@@ -159,8 +162,6 @@ export class Connection extends Sender {
     this.pingAfterMs = init.pingAfterMs;
     this.commandAt = init.now;
     this.aliveAt = init.now;
-    this.tokens = init.rateBurst;
-    this.tokensAt = init.tick;
     this.#send = send;
   }
 

@@ -4,12 +4,36 @@ import type { Format } from '../thread/messages.ts';
 import type { PhaseName } from './connection.ts';
 
 /** Why a handshake was refused. */
-export const rejections = ['path', 'host', 'origin', 'token-in-url', 'protocol', 'handshake', 'full', 'rate', 'draining'] as const;
+export const rejections = [
+  'path',
+  'host',
+  'origin',
+  'token-in-url',
+  'protocol',
+  'handshake',
+  'full',
+  'rate',
+  'address-full',
+  'address-rate',
+  'draining',
+] as const;
 export type Rejection = (typeof rejections)[number];
 
 export class Counters {
   accepted = 0;
-  readonly rejected: Record<Rejection, number> = { path: 0, host: 0, origin: 0, 'token-in-url': 0, protocol: 0, handshake: 0, full: 0, rate: 0, draining: 0 };
+  readonly rejected: Record<Rejection, number> = {
+    path: 0,
+    host: 0,
+    origin: 0,
+    'token-in-url': 0,
+    protocol: 0,
+    handshake: 0,
+    full: 0,
+    rate: 0,
+    'address-full': 0,
+    'address-rate': 0,
+    draining: 0,
+  };
   /** Connections the hub closed, by reason. */
   readonly closed = new Map<CloseReason, number>();
   terminated = 0;

@@ -4,7 +4,7 @@
  */
 import { CodedError } from '../protocol/codes.ts';
 import type { Log } from '../thread/log.ts';
-import { strides, type ToGateway, toGateway } from '../thread/messages.ts';
+import { type RoomKey, strides, type ToGateway, toGateway } from '../thread/messages.ts';
 import type { Backend } from './backend.ts';
 import type { Connection, Slot } from './connection.ts';
 import type { Counters } from './counters.ts';
@@ -164,14 +164,20 @@ export class Delivery {
     this.#deps.shards.tell(slot.shard, { t: 'behind', connection: connection.number, roomKey: slot.roomKey, lastSeq });
   }
 
+  #introduce(shard: Shard, { roomKey, room }: ToGateway & { t: 'room' }): void {
+    const slot: Slot = { roomKey, room, shard: shard.index, lastSeq: 0, lists: [[], []] };
+    shard.slots.set(roomKey, slot);
+    shard.named.set(room, slot);
+  }
+
   #event(shard: Shard, message: ToGateway): void {
     const { pool, session, routing, backend, log } = this.#deps;
     switch (message.t) {
       case 'room':
-        shard.slots.set(message.roomKey, { roomKey: message.roomKey, room: message.room, shard: shard.index, lastSeq: 0, lists: [[], []] });
+        this.#introduce(shard, message);
         return;
       case 'forget':
-        shard.slots.delete(message.roomKey);
+        forget(shard, message.roomKey);
         return;
       case 'welcome': {
         const connection = pool.connections.get(message.connection);
@@ -215,4 +221,11 @@ export class Delivery {
     const first = largest[0];
     if (!cut && first !== undefined && outbox.pressure > cutOffPressure) pool.terminate(first);
   }
+}
+
+/** A room that is active again has a new key, and may have been introduced by it before. */
+function forget(shard: Shard, roomKey: RoomKey): void {
+  const slot = shard.slots.get(roomKey);
+  shard.slots.delete(roomKey);
+  if (slot !== undefined && shard.named.get(slot.room) === slot) shard.named.delete(slot.room);
 }

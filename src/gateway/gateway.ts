@@ -18,6 +18,7 @@ import { type ConnectionInfo, Counters, type GatewayStats } from './counters.ts'
 import { Delivery } from './delivery.ts';
 import { drain } from './drain.ts';
 import { Inbound } from './inbound.ts';
+import { Limits, ratesOf } from './limits.ts';
 import { Outbox } from './outbox.ts';
 import { Pool } from './pool.ts';
 import { Reattach } from './reattach.ts';
@@ -61,10 +62,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const outbox = new Outbox(options, counters, (connection, shard) => shards.tell(shard, { t: 'drained', connection: connection.number }));
   const pool = new Pool(outbox, shards, counters);
   const routing = new Routing(shards, options, counters);
+  const rates = new Limits(options, clock, shards);
   let lastNumber = 0;
   const nextNumber = (): number => ++lastNumber;
   const { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax } = options;
-  const limits: WireLimits = { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax };
+  const limits: WireLimits = { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax, ...ratesOf(options) };
   const session = new Session({
     authenticate: deps.authenticate,
     clock,
@@ -72,13 +74,14 @@ export function createGateway(deps: GatewayDeps): Gateway {
     pool,
     shards,
     limits,
+    rates,
     heartbeatMs: options.heartbeatMs,
     receive: (connection, bytes) => inbound.receive(connection, bytes),
   });
-  const inbound = new Inbound({ clock, log, counters, outbox, pool, shards, routing, session, limits: options, time });
+  const inbound = new Inbound({ clock, log, counters, outbox, pool, shards, routing, session, limits: options, rates, time });
   const backend = new Backend({ clock, shards, routing, nextNumber });
   const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, limits: options });
-  const upgrade = new Upgrade({ options, clock, log, counters, pool, outbox, inbound, shards: deps.shards, time, nextNumber });
+  const upgrade = new Upgrade({ options, clock, log, counters, pool, outbox, inbound, limits: rates, shards: deps.shards, time, nextNumber });
   const reattach = new Reattach({ log, pool, shards, backend, routing, session, delivery, lastNumber: () => lastNumber });
   const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, time });
   const timer = setInterval(() => sweep.run(), sweep.intervalMs);

@@ -13,6 +13,7 @@ import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { Connection } from './connection.ts';
 import type { Counters } from './counters.ts';
+import type { Limits } from './limits.ts';
 import type { Outbox } from './outbox.ts';
 import type { Pool } from './pool.ts';
 import { refusal } from './refusal.ts';
@@ -29,7 +30,8 @@ export type InboundDeps = {
   shards: Shards;
   routing: Routing;
   session: Session;
-  limits: { rateLimit: number; rateBurst: number; badFramesMax: number };
+  limits: { badFramesMax: number };
+  rates: Limits;
   /** The sweep's time: coarse, and cheap to read. */
   time: { readonly now: number };
 };
@@ -80,8 +82,9 @@ export class Inbound {
       this.#refuse(connection, found?.id, found?.op, error);
       return;
     }
-    if (!this.#allowed(connection)) {
-      this.#slowDown(connection, header);
+    const excess = this.#deps.rates.refuses(connection, header, bytes.length);
+    if (excess !== null) {
+      this.#slowDown(connection, header, excess);
       return;
     }
     try {
@@ -128,27 +131,11 @@ export class Inbound {
     this.#deps.shards.tell(connection.home, { t: 'idle', connection: connection.number, idle: false });
   }
 
-  /** Takes a token from the connection's bucket; the clock is read only when the bucket is empty. */
-  #allowed(connection: Connection): boolean {
-    const { limits, clock } = this.#deps;
-    if (limits.rateLimit === 0) return true;
-    if (connection.tokens < 1) {
-      const now = clock.tick();
-      connection.tokens = Math.min(limits.rateBurst, connection.tokens + ((now - connection.tokensAt) * limits.rateLimit) / 1_000);
-      connection.tokensAt = now;
-    }
-    if (connection.tokens >= 1) {
-      connection.tokens--;
-      return true;
-    }
-    return false;
-  }
-
-  #slowDown(connection: Connection, { id, op }: Header): void {
-    const { counters, limits } = this.#deps;
+  #slowDown(connection: Connection, { id, op }: Header, excess: CodedError): void {
+    const { counters, pool, rates } = this.#deps;
     counters.rateLimited++;
-    const waitMs = Math.ceil(((1 - connection.tokens) * 1_000) / limits.rateLimit);
-    connection.answer(refusal(id, op, new CodedError('rate-limited'), waitMs));
+    connection.answer(refusal(id, op, excess));
+    if (rates.abused(connection)) pool.close(connection, 'abuse', true);
   }
 
   #refuse(connection: Connection, id: number | undefined, of: string | undefined, error: CodedError): void {

@@ -62,6 +62,7 @@ export class Reattach {
     }
     for (const service of backend.all) routing.lost(service, index);
     shard.slots.clear();
+    shard.named.clear();
   }
 
   #introduce(connection: Connection, index: number): void {

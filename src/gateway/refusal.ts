@@ -1,15 +1,13 @@
 /** The `error` answer as a map: one shape for everything the gateway refuses. */
-import { type CloseReason, CodedError, type ErrorCode, errorCodes } from '../protocol/codes.ts';
+import { type CloseReason, CodedError, type ErrorCode, errorCodes, retryAfterMsOf } from '../protocol/codes.ts';
 import type { Fields } from './connection.ts';
+import { RateError } from './limits.ts';
 
-/** How long a client should wait when a part of the hub is busy or away. */
-export const busyRetryMs = 250;
-
-export function refusal(id: number | undefined, of: string | undefined, error: CodedError, retryAfterMs?: number): Fields {
+export function refusal(id: number | undefined, of: string | undefined, error: CodedError): Fields {
   const { code, message, field } = error;
   const { retry } = errorCodes[code];
-  const wait = retryAfterMs ?? (code === 'busy' || code === 'restarted' ? busyRetryMs : undefined);
-  return { op: 'error', id, of, code, message, field, retry, retryAfterMs: wait };
+  const fields = { op: 'error', id, of, code, message, field, retry, retryAfterMs: retryAfterMsOf(code) };
+  return error instanceof RateError ? { ...fields, ...error.rate } : fields;
 }
 
 export function refusalOf(id: number | undefined, of: string | undefined, code: ErrorCode, message?: string): Fields {

@@ -14,13 +14,21 @@ export type Shard = {
   /** How many threads it has had. */
   incarnations: number;
   readonly slots: Map<RoomKey, Slot>;
+  /** The same by the room's name. */
+  readonly named: Map<string, Slot>;
 };
 
 export class Shards {
   readonly all: readonly Shard[];
 
   constructor(count: number) {
-    this.all = Array.from({ length: count }, (_, index) => ({ index, link: null, incarnations: 0, slots: new Map<RoomKey, Slot>() }));
+    this.all = Array.from({ length: count }, (_, index) => ({
+      index,
+      link: null,
+      incarnations: 0,
+      slots: new Map<RoomKey, Slot>(),
+      named: new Map<string, Slot>(),
+    }));
   }
 
   get(index: number): Shard {

@@ -8,12 +8,15 @@ import type { Duplex } from 'node:stream';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import { type FilledOptions, isLoopbackHost } from '../options.ts';
 import { subprotocols } from '../protocol/codec.ts';
+import { Bucket, type Rate } from '../thread/bucket.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import { Mids } from '../thread/mids.ts';
+import { Addresses } from './addresses.ts';
 import { Connection, type Fields } from './connection.ts';
 import type { Counters, Rejection } from './counters.ts';
 import type { Inbound } from './inbound.ts';
+import type { Limits } from './limits.ts';
 import type { Outbox } from './outbox.ts';
 import type { Pool } from './pool.ts';
 import { startReading } from './reading.ts';
@@ -36,6 +39,7 @@ export type UpgradeDeps = {
   pool: Pool;
   outbox: Outbox;
   inbound: Inbound;
+  limits: Limits;
   shards: number;
   time: { readonly now: number };
   nextNumber(): number;
@@ -46,8 +50,9 @@ export class Upgrade {
   readonly #server: WebSocketServer;
   readonly #ids: Mids;
   readonly #send: (to: Connection, fields: Fields) => void;
-  #tokens: number;
-  #tokensAt: number;
+  readonly #pace: Rate;
+  readonly #paced: Bucket;
+  readonly #addresses: Addresses;
   /** No more are taken: the hub is stopping. */
   draining = false;
 
@@ -55,8 +60,11 @@ export class Upgrade {
     this.#deps = deps;
     this.#ids = new Mids(() => deps.clock.random());
     this.#send = (to, fields) => deps.outbox.send(to, fields);
-    this.#tokens = deps.options.acceptPerSecond;
-    this.#tokensAt = deps.clock.tick();
+    const { acceptPerSecond, dev } = deps.options;
+    this.#pace = { perSecond: acceptPerSecond, burst: acceptPerSecond };
+    this.#paced = new Bucket(this.#pace, deps.clock.tick());
+    // In development everybody is this machine.
+    this.#addresses = new Addresses(dev ? { ...deps.options, connectionsPerAddressMax: 0, connectsPerAddressMax: 0 } : deps.options, deps.clock);
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
@@ -79,11 +87,18 @@ export class Upgrade {
 
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const refused = this.#refuses(request);
-    if (refused !== null) this.#reject(socket, ...refused);
-    else this.#server.handleUpgrade(request, socket, head, (ws) => this.#open(ws, request, socket as Socket));
+    if (refused !== null) return this.#reject(socket, ...refused);
+    const address = this.#addresses.of((socket as Socket).remoteAddress, request.headers);
+    const excess = this.#addresses.refuses(address);
+    if (excess !== null) {
+      const wait = `Retry-After: ${Math.ceil(excess.retryAfterMs / 1_000)}\r\n`;
+      return this.#reject(socket, excess.why, 429, 'too many connections from this address', wait);
+    }
+    if (!this.#paced.take(this.#pace, this.#deps.clock.tick())) return this.#reject(socket, 'rate', 503, 'too many handshakes at once');
+    this.#server.handleUpgrade(request, socket, head, (ws) => this.#open(ws, request, socket as Socket, address));
   }
 
-  /** Null: the handshake may go on. Order: what needs no state first, the accept rate last. */
+  /** Null: the handshake may go on. Order: what needs no state first. */
   #refuses({ url = '/', headers }: IncomingMessage): [Rejection, number, string] | null {
     const { options, pool } = this.#deps;
     const [path = '/', query = ''] = url.split('?', 2);
@@ -101,7 +116,6 @@ export class Upgrade {
       return ['protocol', 400, `none of the offered subprotocols is known; there are ${Object.keys(subprotocols).join(' and ')}`];
     if (this.draining) return ['draining', 503, 'the hub is stopping'];
     if (pool.size >= options.connectionsMax) return ['full', 503, 'the hub has as many connections as it may'];
-    if (!this.#paced()) return ['rate', 503, 'too many handshakes at once'];
     return null;
   }
 
@@ -112,19 +126,7 @@ export class Upgrade {
     return options.dev && options.origins.length === 0 && URL.canParse(origin) && isLoopbackHost(new URL(origin).hostname);
   }
 
-  #paced(): boolean {
-    const { options, clock } = this.#deps;
-    const rate = options.acceptPerSecond;
-    if (rate === 0) return true;
-    const now = clock.tick();
-    this.#tokens = Math.min(rate, this.#tokens + ((now - this.#tokensAt) * rate) / 1_000);
-    this.#tokensAt = now;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
-  }
-
-  #open(ws: WebSocket, request: IncomingMessage, socket: Socket): void {
+  #open(ws: WebSocket, request: IncomingMessage, socket: Socket, address: string): void {
     const { options, clock, counters, pool, shards, time } = this.#deps;
     const connection = new Connection(
       {
@@ -134,15 +136,13 @@ export class Upgrade {
         shards,
         ws,
         socket,
-        address: socket.remoteAddress ?? '',
+        address,
         bearer: bearerOf(request.headers.authorization),
         openedAt: clock.now(),
         now: time.now,
-        tick: clock.tick(),
         helloTimeoutMs: options.helloTimeoutMs,
         // Not all at once, however they connected.
         pingAfterMs: options.heartbeatMs * (0.75 + clock.random() / 4),
-        rateBurst: options.rateBurst,
       },
       this.#send,
     );
@@ -155,7 +155,13 @@ export class Upgrade {
   #listen(connection: Connection): void {
     const { ws, socket } = connection;
     startReading(ws, socket, this.#deps.options.frameBytesMax, (payload, binary) => this.#deps.inbound.message(connection, payload, binary));
-    ws.on('close', (code) => this.#deps.pool.gone(connection, code));
+    this.#addresses.opened(connection.address);
+    ws.on('close', (code) => {
+      const { pool, limits } = this.#deps;
+      pool.gone(connection, code);
+      limits.left(connection);
+      this.#addresses.closed(connection.address);
+    });
     // Faults of the peer: ws closes with their code; the close event does the rest.
     ws.on('error', (error) => {
       const { counters, log } = this.#deps;

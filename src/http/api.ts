@@ -19,7 +19,7 @@ import { CodedError } from '../protocol/codes.ts';
 import { depthMax } from '../protocol/limits.ts';
 import type { HttpDeps, Principal } from './deps.ts';
 import { refuse } from './errors.ts';
-import type { KeyCheck } from './guard.ts';
+import type { KeyCheck, KeyRate } from './guard.ts';
 import { messageRoutes } from './messages.ts';
 import { quarantineRoutes } from './quarantine.ts';
 import { roomRoutes } from './rooms.ts';
@@ -44,7 +44,7 @@ declare module 'fastify' {
 
 const prefix = '/api/v1';
 
-export async function addApi(app: FastifyInstance, hub: HttpDeps, checkKey: KeyCheck): Promise<void> {
+export async function addApi(app: FastifyInstance, hub: HttpDeps, checkKey: KeyCheck, keyRate: KeyRate): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -59,9 +59,11 @@ export async function addApi(app: FastifyInstance, hub: HttpDeps, checkKey: KeyC
   await app.register(
     async (scope) => {
       // Before the body is read: whoever has no key makes the hub parse nothing.
-      scope.addHook('onRequest', (request, _reply, done) => {
+      scope.addHook('onRequest', (request, reply, done) => {
         request.principal = checkKey(request.headers.authorization);
-        done();
+        const refusal = keyRate(request.principal, reply);
+        if (refusal === null) done();
+        else reply.send(refusal);
       });
       parseJson(scope);
       scope.setValidatorCompiler(validatorCompiler);

@@ -33,20 +33,24 @@ export const statusOf = {
   internal: 500,
 } as const satisfies Record<ErrorCode, number>;
 
-export type ErrorBody = { error: { code: ErrorCode; message: string; field?: string; retry: boolean; retryAfterMs?: number } };
+export type ErrorBody = {
+  error: { code: ErrorCode; message: string; field?: string; retry: boolean; retryAfterMs?: number; limit?: number; remaining?: number; resetMs?: number };
+};
 
 const retryAfterMs = 1_000;
+/** What a refusal may tell beside its text. */
+const numbers = ['retryAfterMs', 'limit', 'remaining', 'resetMs'] as const;
 
 /** Sends the `error` answer of a command. */
 export function refuse(reply: FastifyReply, answer: Record<string, unknown>): ErrorBody {
   const code = isErrorCode(answer.code) ? answer.code : 'internal';
-  const { message, field, retryAfterMs: after } = answer;
+  const { message, field } = answer;
   return send(reply, statusOf[code], {
     code,
     message: typeof message === 'string' ? message : errorCodes[code].text,
     ...(typeof field === 'string' ? { field } : {}),
     retry: errorCodes[code].retry,
-    ...(typeof after === 'number' ? { retryAfterMs: after } : {}),
+    ...Object.fromEntries(numbers.flatMap((name) => (typeof answer[name] === 'number' ? [[name, answer[name]]] : []))),
   });
 }
 

@@ -1,13 +1,16 @@
 /**
  * Who may talk to HTTP: the API keys of the backend API, and in development mode the proof that a request comes from this
- * machine and not through a proxy or a foreign page.
+ * machine and not through a proxy or a foreign page. And how often: each key has its rate.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
 import { CodedError } from '../protocol/codes.ts';
+import { Bucket, Keyed, type Rate } from '../thread/bucket.ts';
+import type { Clock } from '../thread/clock.ts';
 import type { Principal } from './deps.ts';
+import { type ErrorBody, refuse } from './errors.ts';
 
 const keyBytesMin = 32;
 /** What an API key may do besides acting for others. */
@@ -36,6 +39,26 @@ export function createKeyCheck(options: Pick<FilledOptions, 'dev' | 'apiKeys'>):
     for (const key of keys) if (timingSafeEqual(key.digest, digest)) owner = key.name;
     if (owner === null) throw new CodedError('auth-failed', 'this is not an API key of this hub');
     return { user: owner, scopes: [...keyScopes] };
+  };
+}
+
+/** Counts one request of a key and says in the headers how its limit stands; the refusal to send, if it was one too many. */
+export type KeyRate = (principal: Principal, reply: FastifyReply) => ErrorBody | null;
+
+/** Keys that are remembered; more than anybody has. */
+const keysKept = 10_000;
+
+export function createKeyRate(options: Pick<FilledOptions, 'rateLimit' | 'keyRateLimit' | 'keyRateBurst'>, clock: Clock): KeyRate {
+  const rate: Rate = { perSecond: options.keyRateLimit, burst: options.keyRateBurst };
+  if (options.rateLimit === 0 || rate.perSecond === 0) return () => null;
+  const buckets = new Keyed(() => new Bucket(rate, clock.tick()), keysKept);
+  return ({ user }, reply) => {
+    const bucket = buckets.of(user);
+    const taken = bucket.take(rate, clock.tick());
+    const { limit, remaining, resetMs, retryAfterMs } = bucket.state(rate);
+    reply.headers({ 'ratelimit-limit': limit, 'ratelimit-remaining': remaining, 'ratelimit-reset': Math.ceil(resetMs / 1_000) });
+    if (taken) return null;
+    return refuse(reply, { code: 'rate-limited', message: `this key may send ${limit} requests a second`, limit, remaining, resetMs, retryAfterMs });
   };
 }
 

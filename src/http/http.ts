@@ -12,7 +12,7 @@ import type { Log } from '../thread/log.ts';
 import { addApi } from './api.ts';
 import type { HttpDeps } from './deps.ts';
 import { handleErrors } from './errors.ts';
-import { createKeyCheck, guardDevelopment } from './guard.ts';
+import { createKeyCheck, createKeyRate, guardDevelopment } from './guard.ts';
 import { addHealth, addOperations } from './health.ts';
 import { addPage } from './page.ts';
 import { httpServer, onClientError } from './server.ts';
@@ -39,13 +39,13 @@ export type HttpSettings = {
  * server, upgraded ones too: close those first. The owner may add listeners (`upgrade`) to `server`; `clientError` has one.
  */
 export async function createHttp(settings: HttpSettings): Promise<{ public: FastifyInstance; ops: FastifyInstance }> {
-  const { options, log, hub } = settings;
+  const { options, clock, log, hub } = settings;
   const checkKey = createKeyCheck(options);
   const ops = instance(options, log, opsKeepAliveMs);
   if (options.dev) guardDevelopment(ops);
   addHealth(ops);
   addOperations(ops, hub);
-  await addApi(ops, hub, checkKey);
+  await addApi(ops, hub, checkKey, createKeyRate(options, clock));
   if (options.dev && settings.pageDir !== undefined) await addPage(ops, settings.pageDir, log);
   await ops.ready();
   if (options.dev) return { public: ops, ops };

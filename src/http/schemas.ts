@@ -46,6 +46,9 @@ const errorBody = z.object({
     field: name.optional(),
     retry: z.boolean().describe('whether the same request can succeed later'),
     retryAfterMs: z.int().optional(),
+    limit: z.int().optional().describe('with rate-limited: how many a second'),
+    remaining: z.int().optional(),
+    resetMs: z.int().optional(),
   }),
 });
 const entry = z.looseObject({ room: name, seq, kind: name, mid: name.nullable(), from: name.nullable(), ts: z.int() });

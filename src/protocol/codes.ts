@@ -20,7 +20,7 @@ export const errorCodes = {
   'room-full': { retry: false, text: 'the room has as many members as it may' },
   'inbox-full': { retry: false, text: 'the inbox of the recipient is full and its policy is to reject' },
   limit: { retry: false, text: 'a limit of this connection is reached' },
-  'rate-limited': { retry: true, text: 'too many commands; wait `retryAfterMs`' },
+  'rate-limited': { retry: true, text: 'too much within the time; wait `retryAfterMs`' },
   busy: { retry: true, text: 'the hub is at its capacity; wait a moment' },
   restarted: { retry: true, text: 'the part of the hub that worked on this was restarted; repeat with the same mid' },
   draining: { retry: true, text: 'the hub is stopping; reconnect' },
@@ -31,6 +31,11 @@ export const errorCodes = {
 } as const;
 
 export type ErrorCode = keyof typeof errorCodes;
+
+/** How long to wait before a repetition where a part of the hub is behind or away; rates state their own time. */
+export function retryAfterMsOf(code: ErrorCode): number | undefined {
+  return code === 'busy' || code === 'restarted' ? 250 : undefined;
+}
 
 /** Close codes. 4000–4499: reconnect (and resume). 4500–4999: stop, a human or a new token is needed. */
 export const closeCodes = {
@@ -47,7 +52,7 @@ export const closeCodes = {
   evicted: { code: 4502, text: 'closed in favour of a newer connection of the same user' },
   replaced: { code: 4503, text: 'another connection said hello as the same user and device' },
   disconnected: { code: 4504, text: 'disconnected by the operator or the application' },
-  abuse: { code: 4505, text: 'too many bad frames' },
+  abuse: { code: 4505, text: 'too many bad frames, or commands sent on and on beyond the rate' },
   revoked: { code: 4506, text: 'the rights of this user were withdrawn' },
 } as const;
 

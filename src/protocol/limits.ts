@@ -23,6 +23,12 @@ export type WireLimits = {
   readonly subscriptionsMax: number;
   /** Commands with an `id` one connection may have unanswered. */
   readonly openCommandsMax: number;
+  /** Commands a second of one connection, and of one user; 0: no limit. */
+  readonly rateLimit: number;
+  readonly userRateLimit: number;
+  /** Cost a second, in bytes times those who get them; 0: no limit. */
+  readonly costLimit: number;
+  readonly userCostLimit: number;
 };
 
 export const wireLimitDefaults: WireLimits = {
@@ -30,4 +36,8 @@ export const wireLimitDefaults: WireLimits = {
   bodyBytesMax: 64 * 1024,
   subscriptionsMax: 1_000,
   openCommandsMax: 1_024,
+  rateLimit: 1_000,
+  userRateLimit: 2_000,
+  costLimit: 32 * 1024 * 1024,
+  userCostLimit: 64 * 1024 * 1024,
 };

@@ -119,4 +119,17 @@ export type Push =
   | { op: 'token-expiring'; expiresInMs: number }
   | { op: 'closing'; reason: string; retryAfterMs: number };
 
-export type ErrorReply = { op: 'error'; id?: number; of?: string; code: ErrorCode; message: string; field?: string; retry: boolean; retryAfterMs?: number };
+export type ErrorReply = {
+  op: 'error';
+  id?: number;
+  of?: string;
+  code: ErrorCode;
+  message: string;
+  field?: string;
+  retry: boolean;
+  retryAfterMs?: number;
+  /** With `rate-limited`: how the limit stands that was met. */
+  limit?: number;
+  remaining?: number;
+  resetMs?: number;
+};

@@ -3,7 +3,7 @@
  * per format and room, operations into the next batch. The one place of a shard that encodes.
  */
 import type { CodedError } from '../protocol/codes.ts';
-import { errorCodes } from '../protocol/codes.ts';
+import { errorCodes, retryAfterMsOf } from '../protocol/codes.ts';
 import {
   binaryOpcode,
   entryJson,
@@ -102,7 +102,9 @@ export class Outlet implements RoomEffects {
     if (!to.open) return;
     const { code, message, field } = error;
     const map: Record<string, unknown> = { op: 'error', ...(id === undefined ? {} : { id }), of, code, message, retry: errorCodes[code].retry };
+    const retryAfterMs = retryAfterMsOf(code);
     if (field !== undefined) map.field = field;
+    if (retryAfterMs !== undefined) map.retryAfterMs = retryAfterMs;
     this.#answer(to, id ?? 0, map);
   }
 

@@ -152,4 +152,21 @@ describe('the rate of commands', () => {
     const { entries } = await calm.ok('history', { room: 'flood', limit: 200 });
     expect(entries).toHaveLength(answers.length - refused.length + 1);
   });
+
+  it('R8 is limited per user too: many sockets and new sockets get no more than one', async () => {
+    const own = await startHub({ rateLimit: 10_000, userRateLimit: 100, userRateBurst: 100, connectionsPerUserMax: 50 });
+    const begun = performance.now();
+    let accepted = 0;
+    for (let round = 0; round < 3; round++) {
+      const sockets = await Promise.all(Array.from({ length: 10 }, () => RawClient.connect(own.url, { user: 'fast' })));
+      const answers = await Promise.all(
+        sockets.flatMap((socket) => Array.from({ length: 20 }, (_, i) => socket.command('publish', { room: 'flood', body: i }))),
+      );
+      accepted += sockets.length + answers.filter(({ op }) => op === 'ok').length; // a hello that was said before its user was known is free
+      for (const socket of sockets) socket.terminate();
+    }
+    const seconds = (performance.now() - begun) / 1_000;
+    expect(accepted - 30).toBeLessThanOrEqual((100 + 100 * seconds) * 1.1);
+    expect(accepted).toBeGreaterThan(100);
+  });
 });

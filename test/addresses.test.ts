@@ -1,0 +1,96 @@
+/** Whose address counts behind proxies, and how much may come from one. */
+import { describe, expect, it } from 'vitest';
+import { Addresses, type AddressOptions, networkOf } from '../src/gateway/addresses.ts';
+import { OptionError } from '../src/options.ts';
+
+let tick = 0;
+const clock = { now: () => 0, tick: () => tick, random: () => 0 };
+const given: AddressOptions = {
+  trustedProxies: ['10.0.0.0/8', '192.0.2.7', 'fd00::/8'],
+  proxyHeader: 'x-forwarded-for',
+  connectionsPerAddressMax: 3,
+  connectsPerAddressMax: 5,
+  connectsWindowMs: 10_000,
+};
+const of = (peer: string, headers: Record<string, string>, options: Partial<AddressOptions> = {}): string =>
+  new Addresses({ ...given, ...options }, clock).of(peer, headers);
+
+describe('the address of a client', () => {
+  it('is the peer’s, whatever a stranger writes into headers', () => {
+    expect(of('203.0.113.5', { 'x-forwarded-for': '198.51.100.1', forwarded: 'for=198.51.100.2' })).toBe('203.0.113.5');
+    expect(of('10.1.1.1', { 'x-forwarded-for': '198.51.100.1' }, { trustedProxies: [] })).toBe('10.1.1.1');
+    expect(of('::ffff:203.0.113.5', {})).toBe('203.0.113.5');
+  });
+
+  it('is the rightmost that no trusted proxy has, so that what the client itself wrote is never looked at', () => {
+    expect(of('10.1.1.1', { 'x-forwarded-for': '198.51.100.1' })).toBe('198.51.100.1');
+    expect(of('10.1.1.1', { 'x-forwarded-for': '1.1.1.1, 198.51.100.1' })).toBe('198.51.100.1');
+    expect(of('10.1.1.1', { 'x-forwarded-for': '1.1.1.1, 198.51.100.1, 192.0.2.7, 10.9.9.9' })).toBe('198.51.100.1');
+    expect(of('::ffff:10.1.1.1', { 'x-forwarded-for': '10.0.0.9' })).toBe('10.0.0.9');
+    expect(of('fd00::1', { 'x-forwarded-for': '[2001:db8::9]:443' })).toBe('2001:db8::9');
+    expect(of('10.1.1.1', { 'x-forwarded-for': '198.51.100.1:5555' })).toBe('198.51.100.1');
+  });
+
+  it('ends at a hop that is no address', () => {
+    expect(of('10.1.1.1', { 'x-forwarded-for': '198.51.100.1, unknown' })).toBe('10.1.1.1');
+    expect(of('10.1.1.1', { 'x-forwarded-for': '198.51.100.1, <script>, 10.2.2.2' })).toBe('10.2.2.2');
+    expect(of('10.1.1.1', { 'x-forwarded-for': ',,,' })).toBe('10.1.1.1');
+    expect(of('10.1.1.1', {})).toBe('10.1.1.1');
+  });
+
+  it('is taken from the one header that the proxies add to', () => {
+    const forwarded = { proxyHeader: 'forwarded' } as const;
+    expect(of('10.1.1.1', { 'x-forwarded-for': '1.1.1.1', forwarded: 'for=2.2.2.2, for="[2001:db8::1]:80";proto=https;by=10.1.1.1' }, forwarded)).toBe(
+      '2001:db8::1',
+    );
+    expect(of('10.1.1.1', { forwarded: 'for=198.51.100.1;host=x, For=10.3.3.3' }, forwarded)).toBe('198.51.100.1');
+    expect(of('10.1.1.1', { forwarded: 'for=198.51.100.1, for=_hidden' }, forwarded)).toBe('10.1.1.1');
+    expect(of('10.1.1.1', { 'x-forwarded-for': '1.1.1.1' }, forwarded)).toBe('10.1.1.1');
+    expect(of('10.1.1.1', { forwarded: 'for=1.1.1.1' })).toBe('10.1.1.1');
+  });
+
+  it('needs proxies that are addresses or networks', () => {
+    for (const bad of ['proxy.example.com', '10.0.0.0/33', '10.0.0.0/', '::/129', '10.0.0.0/8/8', '', '*'])
+      expect(() => of('10.1.1.1', {}, { trustedProxies: [bad] })).toThrow(OptionError);
+  });
+});
+
+describe('one address', () => {
+  it('C4 has so many connections at once, and so many handshakes in a window', () => {
+    tick = 0;
+    const addresses = new Addresses(given, clock);
+    for (let i = 0; i < 3; i++) {
+      expect(addresses.refuses('203.0.113.5')).toBeNull();
+      addresses.opened('203.0.113.5');
+    }
+    expect(addresses.refuses('203.0.113.5')?.why).toBe('address-full');
+    expect(addresses.refuses('203.0.113.6')).toBeNull();
+    addresses.closed('203.0.113.5');
+    expect(addresses.refuses('203.0.113.5')).toBeNull();
+    expect(addresses.refuses('203.0.113.5')).toBeNull();
+    expect(addresses.refuses('203.0.113.5')).toEqual({ why: 'address-rate', retryAfterMs: 2_000 });
+    tick += 2_000;
+    expect(addresses.refuses('203.0.113.5')).toBeNull();
+  });
+
+  it('C4 is kept to its rate over a long time', () => {
+    tick = 0;
+    const addresses = new Addresses(given, clock);
+    let accepted = 0;
+    for (; tick < 100_000; tick += 10) if (addresses.refuses('203.0.113.5') === null) accepted++;
+    expect(accepted).toBeLessThanOrEqual((5 + 50) * 1.1);
+  });
+
+  it('C4 is a whole /64 of IPv6', () => {
+    expect(networkOf('2001:db8:1:2:3:4:5:6')).toBe('2001:db8:1:2::/64');
+    expect(networkOf('2001:0db8:0001:0002::9')).toBe('2001:db8:1:2::/64');
+    expect(networkOf('2001:db8::1')).toBe('2001:db8:0:0::/64');
+    expect(networkOf('::1')).toBe('0:0:0:0::/64');
+    expect(networkOf('64:ff9b::1.2.3.4')).toBe('64:ff9b:0:0::/64');
+    expect(networkOf('203.0.113.5')).toBe('203.0.113.5');
+    const addresses = new Addresses(given, clock);
+    for (let i = 1; i <= 3; i++) addresses.opened(`2001:db8::${i}`);
+    expect(addresses.refuses('2001:db8::ffff')?.why).toBe('address-full');
+    expect(addresses.refuses('2001:db8:0:1::1')).toBeNull();
+  });
+});
