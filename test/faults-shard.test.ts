@@ -24,7 +24,7 @@ describe('Commits', () => {
     const { port1, port2 } = new MessageChannel();
     const batches: Batch[] = [];
     // The turn in which the shard hears of the new writer ends with a flush.
-    const commits = new Commits(100, 1e6, { opened: () => commits.flush(), notice: () => {}, settled: (settle) => settle() });
+    const commits = new Commits(100, 1e6, { opened: () => commits.flush(), notices: () => {}, settled: (settle) => settle() });
     const answered = new Promise<void>((resolve) => {
       port2.on('message', (message: ToPersistence) => {
         if ('t' in message) port2.postMessage({ t: 'opened', epoch: 'e1' });

@@ -21,7 +21,11 @@ it('a shard writes through one and reads through the other, until they are told 
   shard.open(0);
   shard.send(1, message('r', 'x'), direct('a', 'b'));
   const got = await shard.received(3);
-  expect(got).toMatchObject([{ t: 'opened' }, { t: 'result', outcomes: [1, { code: 'ok', seq: 1 }] }, { t: 'inbox', user: 'b', n: 1 }]);
+  expect(got).toMatchObject([
+    { t: 'opened' },
+    { t: 'result', outcomes: [1, { code: 'ok', seq: 1 }] },
+    { t: 'notices', notices: [{ t: 'inbox', user: 'b', n: 1 }] },
+  ]);
 
   const port = reading.link();
   onTestFinished(() => port.close());

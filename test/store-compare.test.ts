@@ -10,7 +10,7 @@ import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
 import type { StoreOptions, StoreReader } from '../src/persistence/store.ts';
 import type { Change, MessageAppend, Operation, ReadQuery } from '../src/thread/messages.ts';
 import { silent, steppedClock } from './sqlite-setup.ts';
-import { changing, connect, day, defaults, direct, message, mid, startTs } from './store-contract.ts';
+import { changing, connect, day, defaults, direct, message, mid, shortDirect, startTs } from './store-contract.ts';
 import { StoreModel } from './store-model.ts';
 
 /** An operation whose `authSeq` is the room's (or, where it is to be stale, is not) by the time it is sent. */
@@ -65,11 +65,13 @@ const operation: fc.Arbitrary<Late> = fc.oneof(
   },
   {
     weight: 4,
-    arbitrary: fc.record({ pair: fc.constantFrom(['a', 'b'], ['b', 'a'], ['a', 'a'], ['c', 'a']), label: device, text: body, id: anyMid }).map(
-      ({ pair: [from, to], label, text, id }): Late =>
-        () =>
-          direct(from as string, to as string, { device: label, body: text, ...(id === null ? {} : { mid: id }) }),
-    ),
+    arbitrary: fc
+      .record({ pair: fc.constantFrom(['a', 'b'], ['b', 'a'], ['a', 'a'], ['c', 'a']), label: device, text: body, id: anyMid, short: fc.boolean() })
+      .map(
+        ({ pair: [from, to], label, text, id, short }): Late =>
+          () =>
+            (short ? shortDirect : direct)(from as string, to as string, { device: label, body: text, ...(id === null ? {} : { mid: id }) }),
+      ),
   },
   {
     weight: 3,

@@ -1,7 +1,7 @@
 /** The part of the store's contract about inboxes: numbers, cursors, limits, losses, the ledger. */
 import { expect, it } from 'vitest';
 import type { Outcome } from '../src/thread/messages.ts';
-import { type Bench, changing, connect, day, direct, message, mid, type OpenBench, startTs } from './store-contract.ts';
+import { type Bench, changing, connect, day, direct, message, mid, type OpenBench, shortDirect, startTs } from './store-contract.ts';
 
 export function inboxContract(open: OpenBench): void {
   const ack = (user: string, through: number, device = 'phone') => ({ type: 'ack', user, device, through }) as const;
@@ -32,9 +32,29 @@ export function inboxContract(open: OpenBench): void {
     expect(await bench.inbox('nobody')).toEqual({ items: [], losses: [], head: 0 });
   });
 
+  it('a direct message in its short form does the same', async () => {
+    const bench = await open();
+    await bench.commit(connect('a', 1), connect('a', 2, { device: 'tablet' }));
+    expect(await bench.commit(shortDirect('a', 'b'), shortDirect('a', 'b'), shortDirect('b', 'a'), shortDirect('a', 'a'))).toEqual([1, 2, 3, 1]);
+    const told = (name: string) =>
+      bench.notices.flatMap((notice) => (notice.t === 'inbox' && notice.user === name ? [[notice.n, notice.origin, notice.entry.seq]] : []));
+    expect(told('b')).toEqual([
+      [1, null, 1],
+      [2, null, 2],
+    ]);
+    expect(told('a')).toEqual([
+      [1, 'phone', 1],
+      [2, 'phone', 2],
+      [3, null, 3],
+      [4, 'phone', 1],
+    ]);
+  });
+
   it('a duplicate puts nothing into an inbox', async () => {
     const bench = await open();
     await bench.commit(direct('a', 'b', { mid: mid(1) }), direct('a', 'b', { mid: mid(1) }));
+    expect(await bench.one(shortDirect('a', 'b', { mid: mid(1) }))).toEqual({ code: 'duplicate', seq: 1 });
+    expect(await bench.one(shortDirect('b', 'a', { mid: mid(1) }))).toEqual({ code: 'conflict' });
     expect((await bench.inbox('b')).head).toBe(1);
   });
 

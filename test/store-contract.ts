@@ -151,6 +151,12 @@ export function changing(room: string, authSeq: number, change: NonNullable<Appe
 }
 
 /** A direct message, as its room's actor sends it. */
+export function shortDirect(from: string, to: string, rest: Parameters<typeof direct>[2] = {}): MessageAppend {
+  const { room, mid: id, body, origin } = direct(from, to, rest);
+  return [room, 0, id, from, null, body, 2, origin?.device ?? null];
+}
+
+/** The same in full. */
 export function direct(from: string, to: string, rest: { device?: string; body?: string; mid?: string } = {}): Append {
   const room = from < to ? `dm:${from}:${to}` : `dm:${to}:${from}`;
   const { device = 'phone', body = '"psst"', mid: id = null } = rest;

@@ -106,7 +106,7 @@ export class StoreModel implements Store {
 
   #apply(operation: MessageAppend | Operation, notices: Notices): Outcome {
     if (!('type' in operation)) {
-      const [room, authSeq, mid, from, thread, body, autoCreate] = operation;
+      const [room, authSeq, mid, from, thread, body, autoCreate, origin] = operation;
       const append: Append = {
         type: 'append',
         room,
@@ -118,8 +118,8 @@ export class StoreModel implements Store {
         autoCreate: autoCreates[autoCreate] ?? null,
         kind: 'message',
         change: null,
-        inbox: null,
-        origin: null,
+        inbox: origin === undefined ? null : [...(dmUsers(room) ?? [])],
+        origin: typeof origin === 'string' && from !== null ? { user: from, device: origin } : null,
       };
       const outcome = this.#append(append, notices);
       return typeof outcome === 'object' && outcome.code === 'ok' ? outcome.seq : outcome;

@@ -119,9 +119,11 @@ describe('the writer', () => {
     const bob = ['bob', 'bill', 'ben', 'bart'].find((name) => placeOf(name, 2) === 1) as string;
     shards[0]?.send(1, direct('alice', bob), message('r', 'x'));
     expect((await shards[0]?.received(2))?.map(({ t }) => t)).toEqual(['opened', 'result']);
-    expect(await shards[1]?.received(2)).toMatchObject([{ t: 'opened' }, { t: 'inbox', user: bob, n: 1 }]);
-    shards[1]?.send(1, direct('alice', bob));
-    expect((await shards[1]?.received(4))?.map(({ t }) => t)).toEqual(['opened', 'inbox', 'result', 'inbox']);
+    expect(await shards[1]?.received(2)).toMatchObject([{ t: 'opened' }, { t: 'notices', notices: [{ t: 'inbox', user: bob, n: 1 }] }]);
+    shards[1]?.send(1, direct('alice', bob), direct('alice', bob));
+    const got = await shards[1]?.received(4);
+    expect(got?.map(({ t }) => t)).toEqual(['opened', 'notices', 'result', 'notices']);
+    expect(got?.[3]).toMatchObject({ notices: [{ n: 2 }, { n: 3 }] });
   });
 
   it('lets a successor in after the running batch of its predecessor, and drops what that had waiting', async () => {
@@ -190,7 +192,10 @@ describe('the writer', () => {
     const store = new HeldStore({ ...defaults, inboxAgeMs: 0 }, startTs);
     await store.commit([direct('a', 'b')], startTs - 10);
     const end = await writerOn({ ...bound(store), maintain: () => store.maintain(startTs + 10) }, 1, 1).shard(0);
-    expect(await end.received(2)).toMatchObject([{ t: 'opened' }, { t: 'inbox-loss', user: 'b', from: 1, to: 1, reason: 'expired' }]);
+    expect(await end.received(2)).toMatchObject([
+      { t: 'opened' },
+      { t: 'notices', notices: [{ t: 'inbox-loss', user: 'b', from: 1, to: 1, reason: 'expired' }] },
+    ]);
   });
 
   it('stopping commits and answers what has arrived', async () => {

@@ -5,6 +5,7 @@
 import { encode } from '../protocol/codec.ts';
 import { CodedError } from '../protocol/codes.ts';
 import { scan } from '../protocol/scan.ts';
+import { checkValue } from '../protocol/values.ts';
 import type { Clock } from '../thread/clock.ts';
 import { placeOf } from '../thread/placement.ts';
 import { type Fields, Sender } from './connection.ts';
@@ -68,6 +69,8 @@ export class Backend {
       const service = this.#service(principal);
       const now = this.#deps.clock.tick();
       service.usedAt = now;
+      // Before JSON makes something else of it; the scan would only say that the body is bad, not where.
+      if (command.body !== undefined) checkValue(command.body);
       const id = ++service.lastId;
       const bytes = encode({ ...command, id }, 'json');
       const header = scan(bytes, 'json');

@@ -35,12 +35,17 @@ export class Appends {
   }
 
   message(operation: MessageAppend, turn: Turn): Outcome {
-    const [name, authSeq, mid, from, thread, body] = operation;
+    const [name, authSeq, mid, from, thread, body, , origin] = operation;
     const room = this.#rooms.find(name);
-    if (room?.exists === true && room.auth === authSeq) {
+    if (room?.exists === true && room.auth === authSeq && (origin === undefined || this.#inboxes.takesAll)) {
       const seq = room.head + 1;
       const sender = from === null ? null : this.#users.id(from);
-      if (this.#put(room, seq, 0, mid, sender, turn.ts, thread, body)) return seq;
+      if (this.#put(room, seq, 0, mid, sender, turn.ts, thread, body)) {
+        if (origin === undefined) return seq;
+        const entry: EntryRecord = { room: name, seq, kind: 'message', mid, from, ts: turn.ts, thread, body };
+        this.#inboxes.add(this.#inboxes.ofDirect(room, from, origin), room.id, entry, turn);
+        return seq;
+      }
     }
     // Whatever is out of the ordinary about it.
     const outcome = this.append(asAppend(operation), turn);
@@ -127,7 +132,8 @@ export class Appends {
   }
 }
 
-function asAppend([room, authSeq, mid, from, thread, body, autoCreate]: MessageAppend): Append {
+function asAppend([room, authSeq, mid, from, thread, body, autoCreate, origin]: MessageAppend): Append {
+  const users = origin === undefined ? null : [...new Set(dmUsers(room) ?? [])];
   return {
     type: 'append',
     room,
@@ -139,8 +145,8 @@ function asAppend([room, authSeq, mid, from, thread, body, autoCreate]: MessageA
     thread,
     body,
     change: null,
-    inbox: null,
-    origin: null,
+    inbox: users?.sort((a, b) => Number(a === from) - Number(b === from)) ?? null,
+    origin: from === null || origin === undefined || origin === null ? null : { user: from, device: origin },
   };
 }
 

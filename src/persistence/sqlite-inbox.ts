@@ -4,9 +4,12 @@
  * ledger. Called within the writer's transactions only.
  */
 import type { Statement } from 'better-sqlite3';
+import { dmUsers } from '../protocol/names.ts';
 import type { Append, EntryRecord, InboxItem, InboxLoss } from '../thread/messages.ts';
+import { type Inbox, InboxRows } from './sqlite-inbox-rows.ts';
 import type { Users } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
+import type { Room } from './sqlite-rooms.ts';
 import { bodyBytes, ended, type LossCode, lossReason } from './sqlite-words.ts';
 import type { StoreOptions } from './store.ts';
 
@@ -14,7 +17,6 @@ import type { StoreOptions } from './store.ts';
 export type Turn = { readonly ts: number; readonly notices: (InboxItem | InboxLoss)[] };
 export type Recipient = { user: string; id: number; origin: string | null };
 type Bounds = Pick<StoreOptions, 'inboxItemsMax' | 'inboxBytesMax' | 'inboxOverflow'>;
-type Inbox = { user: number; head: number; low: number; items: number; bytes: number; sent: number; received: number };
 
 /** Items one operation ends or marks at most; the rest follows with the next, so that no call takes long. */
 const chunkMax = 2_048;
@@ -22,10 +24,9 @@ const chunkMax = 2_048;
 const lossesMax = 64;
 
 export class Inboxes {
+  readonly rows: InboxRows;
   readonly #users: Users;
   readonly #bounds: Bounds;
-  readonly #read: Statement<[number], Inbox>;
-  readonly #write: Statement<Inbox>;
   readonly #insert: Statement<[number, number, number, number, string | null, number, number]>;
   readonly #lowest: Statement<[number, number], { n: number; bytes: number }>;
   readonly #end: Statement<[number, number, number, number]>;
@@ -51,10 +52,7 @@ export class Inboxes {
   constructor(db: Db, users: Users, bounds: Bounds) {
     this.#users = users;
     this.#bounds = bounds;
-    this.#read = db.prepare('select user, head_n as head, low_n as low, items, bytes, sent_n as sent, received_n as received from inboxes where user = ?');
-    this.#write = db.prepare(
-      'insert or replace into inboxes (user, head_n, low_n, items, bytes, sent_n, received_n) values (@user, @head, @low, @items, @bytes, @sent, @received)',
-    );
+    this.rows = new InboxRows(db);
     this.#insert = db.prepare('insert into inbox (user, n, room, seq, origin, bytes, queued_at) values (?, ?, ?, ?, ?, ?, ?)');
     this.#lowest = db.prepare('select n, bytes from inbox where user = ? and n >= ? and ended_at is null order by n limit 1');
     this.#end = db.prepare('update inbox set ended_at = ?, ended = ? where user = ? and n = ?');
@@ -93,9 +91,27 @@ export class Inboxes {
     return recipients;
   }
 
+  /** The same for a direct message: both users of the DM, the sender last. */
+  ofDirect(room: Room, from: string | null, origin: string | null): Recipient[] {
+    room.pair ??= [...new Set(dmUsers(room.name) ?? [])].map((user) => ({ user, id: this.#users.id(user) }));
+    const recipients: Recipient[] = [];
+    let own: Recipient | null = null;
+    for (const { user, id } of room.pair) {
+      if (user !== from) recipients.push({ user, id, origin: null });
+      else if (this.#otherDevices.get(id, origin ?? '') !== 0) own = { user, id, origin };
+    }
+    if (own !== null) recipients.push(own);
+    return recipients;
+  }
+
+  /** Whether there is always room: the oldest make it. */
+  get takesAll(): boolean {
+    return this.#bounds.inboxOverflow !== 'reject';
+  }
+
   /** False where the policy is to reject and one of the recipients has no room. The sender's own copy refuses nothing. */
   takes(recipients: readonly Recipient[], { from, origin, body }: Append, ts: number): boolean {
-    if (this.#bounds.inboxOverflow !== 'reject') return true;
+    if (this.takesAll) return true;
     const bytes = bodyBytes(body);
     return recipients.every(({ user, id }) => user === (origin?.user ?? from) || !this.#overflows(this.#weighed(id, bytes, ts), bytes));
   }
@@ -110,7 +126,7 @@ export class Inboxes {
       inbox.head = n;
       inbox.items++;
       inbox.bytes += bytes;
-      this.#write.run(inbox);
+      this.rows.touch(inbox);
       if (origin !== null) this.#passOwn.run(n, id, origin, n - 1);
       turn.notices.push({ t: 'inbox', user, n, entry, origin });
     }
@@ -123,7 +139,7 @@ export class Inboxes {
     if (to <= inbox.sent) return;
     this.#sent.run(ts, id, inbox.sent + 1, to);
     inbox.sent = to;
-    this.#write.run(inbox);
+    this.rows.touch(inbox);
   }
 
   /** Moves the device's cursor, never above the head. What a device no longer known acks moves nothing. */
@@ -141,13 +157,13 @@ export class Inboxes {
     while (cursor < inbox.head && this.#origin.get(id, cursor + 1) === device) cursor++; // its own words were never sent to it
     this.#moveCursor.run(cursor, ts, id, device);
     this.#settle(inbox, ts);
-    this.#write.run(inbox);
+    this.rows.touch(inbox);
   }
 
   /** The user's devices changed: items that only a forgotten one lacked are done with. */
   settle(user: number, ts: number): void {
     const inbox = this.of(user);
-    if (this.#settle(inbox, ts)) this.#write.run(inbox);
+    if (this.#settle(inbox, ts)) this.rows.touch(inbox);
   }
 
   /** Ends items as lost; they are in order of n, all of one user. */
@@ -155,7 +171,7 @@ export class Inboxes {
     const inbox = this.of(id);
     this.#lose(inbox, user, items, reason, turn);
     inbox.low = this.#lowest.get(id, inbox.low)?.n ?? inbox.head + 1;
-    this.#write.run(inbox);
+    this.rows.touch(inbox);
   }
 
   /** Where a new device begins: before the first item that waits, and the first loss the user has not been told of everywhere. */
@@ -166,24 +182,24 @@ export class Inboxes {
   }
 
   of(user: number): Inbox {
-    return this.#read.get(user) ?? { user, head: 0, low: 1, items: 0, bytes: 0, sent: 0, received: 0 };
+    return this.rows.of(user);
   }
 
   /** The inbox; where it looks full, what an ack in chunks has left over is ended first. */
   #weighed(user: number, bytes: number, ts: number): Inbox {
     const inbox = this.of(user);
-    while (this.#overflows(inbox, bytes) && this.#settle(inbox, ts)) this.#write.run(inbox);
+    while (this.#overflows(inbox, bytes) && this.#settle(inbox, ts)) this.rows.touch(inbox);
     return inbox;
   }
 
   /** A single item larger than the limit still fits an empty inbox: otherwise it could never be delivered. */
-  #overflows({ items, bytes }: Inbox, more: number): boolean {
+  #overflows({ items, bytes }: Pick<Inbox, 'items' | 'bytes'>, more: number): boolean {
     return items > 0 && (items + 1 > this.#bounds.inboxItemsMax || bytes + more > this.#bounds.inboxBytesMax);
   }
 
   #dropOldest(inbox: Inbox, user: string, bytes: number, turn: Turn): void {
     const dropped: { n: number; bytes: number }[] = [];
-    const left = { ...inbox };
+    const left = { user: inbox.user, low: inbox.low, items: inbox.items, bytes: inbox.bytes };
     while (this.#overflows(left, bytes)) {
       const oldest = this.#lowest.get(inbox.user, left.low);
       if (oldest === undefined) break;

@@ -1,5 +1,5 @@
 /**
- * The interned users of one writing connection, and the bounded cache that it and the rooms use. An id, once given, stays,
+ * The interned users of one writing connection, and the bounded cache that it, the rooms and the inboxes use. An id, once given, stays,
  * so cached ids hold whatever other processes write; only a rollback takes new ones back.
  */
 import type { Statement } from 'better-sqlite3';
@@ -8,16 +8,16 @@ import type { Db } from './sqlite-open.ts';
 const usersMax = 200_000;
 
 /** Keeps what was used lately: at most `max` values after each `rotate`, which drops what was not used since the last but one. */
-export class Cache<V> {
+export class Cache<K, V> {
   readonly #half: number;
-  #young = new Map<string, V>();
-  #old = new Map<string, V>();
+  #young = new Map<K, V>();
+  #old = new Map<K, V>();
 
   constructor(max: number) {
     this.#half = Math.ceil(max / 2);
   }
 
-  get(key: string): V | undefined {
+  get(key: K): V | undefined {
     const young = this.#young.get(key);
     if (young !== undefined) return young;
     const old = this.#old.get(key);
@@ -25,7 +25,7 @@ export class Cache<V> {
     return old;
   }
 
-  set(key: string, value: V): void {
+  set(key: K, value: V): void {
     this.#young.set(key, value);
   }
 
@@ -43,7 +43,7 @@ export class Cache<V> {
 }
 
 export class Users {
-  readonly cache = new Cache<number>(usersMax);
+  readonly cache = new Cache<string, number>(usersMax);
   readonly #find: Statement<[string], number>;
   readonly #insert: Statement<[string], number>;
 

@@ -21,6 +21,8 @@ export type Room = {
   auth: number;
   gone: number;
   members: number;
+  /** The users of a DM, once they were asked for. */
+  pair: readonly { user: string; id: number }[] | null;
   /** The count of foreign writes when this was read. */
   seen: number;
   /** Its counters differ from the row's. */
@@ -30,7 +32,7 @@ export type Room = {
 type Row = { id: number; exist: number; head: number; first: number; auth: number; gone: number; members: number };
 
 export class Rooms {
-  readonly #cache = new Cache<Room>(roomsMax);
+  readonly #cache = new Cache<string, Room>(roomsMax);
   readonly #find: Statement<[string], Row>;
   readonly #insert: Statement<[string], number>;
   readonly #write: Statement<[number, number, number, number, number, number]>;
@@ -61,13 +63,13 @@ export class Rooms {
     if (cached !== undefined && cached.seen === this.#foreign) return cached;
     const row = this.#find.get(name);
     if (row === undefined) return undefined;
-    return this.#keep({ ...row, name, exists: row.exist === 1, seen: this.#foreign, dirty: false });
+    return this.#keep({ ...row, name, exists: row.exist === 1, pair: null, seen: this.#foreign, dirty: false });
   }
 
   /** A row for a name that has none; the room does not exist before `establish`. */
   insert(name: string): Room {
     const id = this.#insert.get(name) as number;
-    return this.#keep({ id, name, exists: false, head: 0, first: 1, auth: 0, gone: 0, members: 0, seen: this.#foreign, dirty: false });
+    return this.#keep({ id, name, exists: false, head: 0, first: 1, auth: 0, gone: 0, members: 0, pair: null, seen: this.#foreign, dirty: false });
   }
 
   establish(room: Room, settings: Settings, ts: number): void {

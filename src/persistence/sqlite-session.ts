@@ -48,14 +48,17 @@ export class Session {
   /** Throws an error that `isBusy` where another process is writing. */
   begin(ts: number): void {
     this.#begin.run();
-    if (this.lease.foreignWrite(ts)) this.#rooms.foreignWrite();
+    if (!this.lease.foreignWrite(ts)) return;
+    this.#rooms.foreignWrite();
+    this.#inboxes.rows.foreignWrite();
   }
 
   commit(): void {
-    this.#rooms.flush();
+    this.#flush();
     this.#commit.run();
     this.#users.cache.rotate();
     this.#rooms.rotate();
+    this.#inboxes.rows.rotate();
   }
 
   rollback(): void {
@@ -74,7 +77,7 @@ export class Session {
       this.#savepoint.run();
       try {
         const outcome = this.#apply(operation, turn);
-        this.#rooms.flush();
+        this.#flush();
         this.#release.run();
         return outcome;
       } catch (error) {
@@ -116,8 +119,14 @@ export class Session {
     return { code: 'done' };
   }
 
+  #flush(): void {
+    this.#rooms.flush();
+    this.#inboxes.rows.flush();
+  }
+
   #forget(): void {
     this.#users.cache.clear();
     this.#rooms.forget();
+    this.#inboxes.rows.forget();
   }
 }

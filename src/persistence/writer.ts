@@ -224,12 +224,18 @@ export class Writer {
   }
 
   #tell(notices: readonly (InboxItem | InboxLoss)[]): void {
+    const byPeer = new Map<Peer, (InboxItem | InboxLoss)[]>();
     for (const notice of notices) {
       if (notice.t === 'inbox') this.#counts.inboxQueued++;
       else this.#counts.inboxLost += notice.to - notice.from + 1;
       const peer = this.#peers.get(placeOf(notice.user, this.#deps.shards));
-      if (peer?.opened === true) post(peer, notice);
+      if (peer?.opened !== true) continue;
+      const told = byPeer.get(peer);
+      if (told === undefined) byPeer.set(peer, [notice]);
+      else told.push(notice);
     }
+    // One message for all of it: each would wake the shard for a turn of its own.
+    for (const [peer, told] of byPeer) post(peer, { t: 'notices', notices: told });
   }
 
   #count(operations: readonly (MessageAppend | Operation)[], outcomes: readonly Outcome[], ms: number): void {

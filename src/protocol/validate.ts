@@ -7,7 +7,7 @@ import { type Format, fromBase64 } from './codec.ts';
 import { CodedError } from './codes.ts';
 import { type Command, commands, isOp } from './commands.ts';
 import { utf8Bytes } from './utf8.ts';
-import { checkValue, pathText } from './values.ts';
+import { pathText } from './values.ts';
 
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
@@ -15,9 +15,17 @@ type Path = readonly PropertyKey[];
 /** What a message says: as the store keeps it (JSON text, or bytes), and as a value to encode for others. */
 export type MessageContent = { stored: string | Uint8Array; value: unknown };
 
-/** Throws `unknown-op`, or `bad-request` naming the first bad field. Names come out in normal form C. */
+/** Names like most: what every rule for rooms and for users takes, and normal already. */
+const plainName = /^[\w.-]{1,100}$/;
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/**
+ * Throws `unknown-op`, or `bad-request` naming the first bad field. Names come out in normal form C. The command may be
+ * `decoded` itself.
+ */
 export function parseCommand(decoded: Record<string, unknown>): Command {
   const { op } = decoded;
+  if (isPlain(decoded, op)) return decoded;
   if (typeof op !== 'string') throw new CodedError('bad-request', op === undefined ? 'op is missing' : 'op must be a string', 'op');
   if (!isOp(op)) throw new CodedError('unknown-op', undefined, 'op');
   const result = commands[op].safeParse(decoded);
@@ -27,8 +35,38 @@ export function parseCommand(decoded: Record<string, unknown>): Command {
 }
 
 /**
- * The content of a message: exactly one of `body`, `bin` (msgpack only) and `body64` (json only). Throws `bad-request`,
- * `bad-value`, or `too-large` for more than `bodyBytesMax` bytes of JSON text in UTF-8 or of binary.
+ * Whether it is a frequent command with nothing unusual in it, which the schema would take as it is. A schema costs more than
+ * the rest of a message's way through the shard; false only means that the schema decides. The cases here are the schemas'
+ * own (commands.ts), and test/validate-plain.test.ts compares the two.
+ */
+function isPlain(decoded: Record<string, unknown>, op: unknown): decoded is Command<'publish' | 'direct' | 'ack'> {
+  if (op !== 'publish' && op !== 'direct' && op !== 'ack') return false;
+  const needed = op === 'publish' ? 'room' : op === 'direct' ? 'to' : 'through';
+  let found = false;
+  for (const key in decoded) {
+    const value = decoded[key];
+    if (key === needed) {
+      found = op === 'ack' ? isWhole(value, 0) : typeof value === 'string' && plainName.test(value);
+      if (!found) return false;
+    } else if (key === 'id') {
+      if (!isWhole(value, 1)) return false;
+    } else if (key === 'mid' || key === 'thread') {
+      if (op === 'ack' || typeof value !== 'string' || !uuid.test(value)) return false;
+    } else if (key === 'ephemeral' || key === 'echo') {
+      if (op !== 'publish' || typeof value !== 'boolean') return false;
+    } else if (key !== 'op' && (key !== 'body' || op === 'ack')) return false;
+  }
+  return found;
+}
+
+function isWhole(value: unknown, least: number): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= least;
+}
+
+/**
+ * The content of a message: exactly one of `body`, `bin` (msgpack only) and `body64` (json only). The scan of its frame has
+ * seen to it that `body` is a JSON value. Throws `bad-request`, `bad-value` for what is no base64, or `too-large` for more than
+ * `bodyBytesMax` bytes of JSON text in UTF-8 or of binary.
  */
 export function contentOf(command: { body?: unknown; bin?: Uint8Array; body64?: string }, format: Format, bodyBytesMax: number): MessageContent {
   const { body, bin, body64 } = command;
@@ -45,7 +83,6 @@ export function contentOf(command: { body?: unknown; bin?: Uint8Array; body64?: 
     if (bytes.length > bodyBytesMax) throw tooLarge('body64', bodyBytesMax);
     return { stored: bytes, value: bytes };
   }
-  checkValue(body);
   const stored = JSON.stringify(body);
   // A text of n units has n to 3n bytes; only what lies between needs counting.
   const fits = stored.length * 3 <= bodyBytesMax || (stored.length <= bodyBytesMax && utf8Bytes(stored) <= bodyBytesMax);

@@ -12,7 +12,7 @@ const operationBytes = 200;
 
 export type CommitHandlers = {
   opened(epoch: string): void;
-  notice(notice: InboxItem | InboxLoss): void;
+  notices(notices: readonly (InboxItem | InboxLoss)[]): void;
   /** Works off one batch's outcomes within a turn of the shard. */
   settled(settle: () => void): void;
 };
@@ -86,9 +86,8 @@ export class Commits {
         return;
       case 'result':
         return this.#settle(message);
-      case 'inbox':
-      case 'inbox-loss':
-        this.#handlers.notice(message);
+      case 'notices':
+        this.#handlers.notices(message.notices);
         return;
     }
   }

@@ -4,7 +4,6 @@
  */
 import { CodedError, type ErrorCode } from '../protocol/codes.ts';
 import type { Role, Settings } from '../protocol/commands.ts';
-import { dmUsers } from '../protocol/names.ts';
 import type { MemberBody } from '../protocol/pushes.ts';
 import type { Append, EntryRecord, MessageAppend, Outcome } from '../thread/messages.ts';
 import { autoCreates } from '../thread/messages.ts';
@@ -171,7 +170,7 @@ function change(room: RoomState, record: EntryRecord): void {
       room.createdAt = record.ts;
       if (room.reserved !== 'dm') return;
       setSettings(room, { visibility: 'private' });
-      for (const user of dmUsers(room.name) ?? []) room.members.set(user, joinedAt(record, 'member'));
+      for (const user of room.pair) room.members.set(user, joinedAt(record, 'member'));
       return;
     case 'created': {
       const body = bodyOf<{ settings: Settings; owner: string | null }>(record);

@@ -1,9 +1,8 @@
 /** Messages into a room: publish (durable or ephemeral) and direct. The hot path of the hub: one object per message follows it to its answer. */
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
-import { dmUsers } from '../protocol/names.ts';
 import { contentOf, type MessageContent } from '../protocol/validate.ts';
-import type { Append, MessageAppend } from '../thread/messages.ts';
+import type { MessageAppend } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
 import { authorize } from './authorize.ts';
 import { type Appending, append, autoCreateCode } from './room-log.ts';
@@ -60,7 +59,7 @@ class Publication implements Appending {
   }
 
   send(): void {
-    append(this.#room, this.#room.reserved === 'dm' ? this.#direct() : this.#message(), this, this.#effects);
+    append(this.#room, this.#message(), this, this.#effects);
   }
 
   done(seq: number, duplicate: boolean): void {
@@ -82,29 +81,14 @@ class Publication implements Appending {
     else this.refused(refusal);
   }
 
+  /** A direct message goes into the inboxes of both: the sender's other devices get it the same way, and the store leaves out the one it came from. */
   #message(): MessageAppend {
     const room = this.#room;
-    return [room.name, room.authSeq, this.#mid, senderOf(this.#connection, this.#command), this.#command.thread ?? null, this.#body, autoCreateCode(room)];
-  }
-
-  /** Into the inboxes of both: the sender's other devices get it the same way, and the store leaves out the one it came from. */
-  #direct(): Append {
-    const room = this.#room;
-    const from = senderOf(this.#connection, this.#command);
-    const users = [...new Set(dmUsers(room.name) ?? [])];
-    return {
-      type: 'append',
-      room: room.name,
-      authSeq: room.authSeq,
-      autoCreate: 'dm',
-      mid: this.#mid,
-      kind: 'message',
-      from,
-      thread: this.#command.thread ?? null,
-      body: this.#body,
-      change: null,
-      inbox: users.sort((a, b) => Number(a === from) - Number(b === from)),
-      origin: from === null ? null : { user: from, device: this.#connection.service ? '' : this.#connection.device },
-    };
+    const connection = this.#connection;
+    const from = senderOf(connection, this.#command);
+    const { thread = null } = this.#command;
+    if (room.reserved !== 'dm') return [room.name, room.authSeq, this.#mid, from, thread, this.#body, autoCreateCode(room)];
+    const origin = from === null ? null : connection.service ? '' : connection.device;
+    return [room.name, room.authSeq, this.#mid, from, thread, this.#body, autoCreateCode(room), origin];
   }
 }

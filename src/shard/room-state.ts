@@ -52,6 +52,8 @@ export class RoomState {
   readonly key: RoomKey;
   readonly limits: RoomLimits;
   readonly reserved: 'dm' | 'all' | null;
+  /** The two users of a DM, one of a DM with oneself; nobody of other rooms. */
+  readonly pair: readonly string[];
   readonly tail: Tail;
   readonly members = new Map<string, MemberState>();
   readonly subscribers = new Map<ConnectionId, Subscriber>();
@@ -92,6 +94,7 @@ export class RoomState {
     this.key = key;
     this.limits = limits;
     this.reserved = reservedKind(name);
+    this.pair = [...new Set(this.reserved === 'dm' ? dmUsers(name) : [])];
     this.tail = new Tail(limits.tailItemsMax, limits.tailBytesMax);
   }
 
@@ -121,7 +124,7 @@ export class RoomState {
   }
 
   relationOf(user: string): Relation {
-    if (this.reserved === 'dm') return dmUsers(this.name)?.includes(user) ? 'member' : 'stranger';
+    if (this.reserved === 'dm') return this.pair.includes(user) ? 'member' : 'stranger';
     return this.members.get(user)?.role ?? 'stranger';
   }
 

@@ -64,7 +64,7 @@ export class Shard {
     const { options } = deps;
     this.#commits = new Commits(options.pendingMax, options.pendingBytesMax, {
       opened: (epoch) => this.guarded(() => this.#opened(epoch)),
-      notice: (notice) => this.guarded(() => this.#notice(notice)),
+      notices: (notices) => this.guarded(() => this.#notices(notices)),
       settled: (settle) => this.guarded(settle),
     });
     this.#reads = new Reads((answer) => this.guarded(answer));
@@ -245,8 +245,9 @@ export class Shard {
     }
   }
 
-  #notice(notice: InboxItem | InboxLoss): void {
-    if (this.#open !== null) this.#open.users.notice(notice, this.#open.outlet);
+  #notices(notices: readonly (InboxItem | InboxLoss)[]): void {
+    if (this.#open === null) return;
+    for (const notice of notices) this.#open.users.notice(notice, this.#open.outlet);
   }
 
   #hint(topic: string, payload: Uint8Array): void {

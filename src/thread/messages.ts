@@ -132,7 +132,11 @@ export type Append = {
   inbox: string[] | null;
   origin: { user: string; device: string } | null;
 };
-/** The common append, as a tuple because it is the hot one: room, authSeq, mid, from, thread, body, autoCreate (0 none, 1 public, 2 dm, 3 all). */
+/**
+ * The common append, as a tuple because it is the hot one: room, authSeq, mid, from, thread, body, autoCreate (0 none, 1 public, 2 dm, 3 all).
+ * With `origin` it is a direct message: the room is a DM, and both its users get it in their inboxes, but for the device of
+ * `from` that is named (null: nobody's).
+ */
 export type MessageAppend = [
   room: string,
   authSeq: number,
@@ -141,6 +145,7 @@ export type MessageAppend = [
   thread: string | null,
   body: StoredBody,
   autoCreate: 0 | 1 | 2 | 3,
+  origin?: string | null,
 ];
 export const autoCreates: readonly Append['autoCreate'][] = [null, 'public', 'dm', 'all'];
 
@@ -188,7 +193,7 @@ export type Outcome =
 export type Batch = { batch: number; operations: (MessageAppend | Operation)[] };
 /** `outcomes[i]` answers `operations[i]`; `ts`: the hub's clock (ms) that every entry of the batch got. */
 export type BatchResult = { t: 'result'; batch: number; ts: number; outcomes: Outcome[] };
-/** One item of an inbox, as committed: to the shard of its user, after the result of the append that caused it was posted. */
+/** One item of an inbox, as committed: to the shard of its user. */
 export type InboxItem = { t: 'inbox'; user: string; n: number; entry: EntryRecord; origin: string | null };
 /** Items were dropped or expired: told to the user, range by range. */
 export type InboxLoss = { t: 'inbox-loss'; user: string; from: number; to: number; reason: 'dropped' | 'expired' };
@@ -197,7 +202,9 @@ export type Opened = { t: 'opened'; epoch: string };
 /** The other direction's first message. */
 export type OpenShard = { t: 'open'; shard: number; incarnation: number };
 export type ToPersistence = OpenShard | Batch;
-export type FromPersistence = Opened | BatchResult | InboxItem | InboxLoss;
+/** What one commit did to inboxes of the shard's users: after the results, in the order of each user's n. */
+export type InboxNotices = { t: 'notices'; notices: (InboxItem | InboxLoss)[] };
+export type FromPersistence = Opened | BatchResult | InboxNotices;
 
 // ---------------------------------------------------------------- shard ⇄ reader
 
