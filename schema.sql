@@ -27,8 +27,10 @@ create table nodes (
 ) strict, without rowid;
 
 create table users (
-  id   integer primary key,
-  name text not null unique
+  id         integer primary key,
+  name       text not null unique,
+  disabled   integer not null default 0,     -- 1: no connection is admitted
+  revoked_at integer not null default 0      -- tokens issued until then are refused
 ) strict;
 
 create table rooms (
@@ -52,7 +54,7 @@ create index rooms_purge on rooms (id) where purge = 1;
 create table members (
   room         integer not null,
   user         integer not null,
-  role         integer not null,             -- 0 owner, 1 admin, 2 member
+  role         integer not null,             -- 0 owner, 1 admin, 2 member, 3 moderator, 4 muted, 5 invited, 6 banned
   since_seq    integer not null,
   since_ts     integer not null,
   received_seq integer not null,             -- marks: everything through here was received / read

@@ -54,9 +54,9 @@ async function code(attempt: Promise<unknown>): Promise<string> {
 describe('secrets', () => {
   it('a token with a good signature speaks for its subject, with its scopes, until it ends', async () => {
     const authenticate = await authenticator({ jwtSecrets: [secret] });
-    const token = await make({ claims: { scope: 'broadcast  rooms:write' } });
-    expect(await authenticate({ token })).toEqual({ user: 'alice', scopes: ['broadcast', 'rooms:write'], expiresAtMs: now + 60_000 });
-    expect(await authenticate({ token: await make({ claims: { exp: undefined } }) })).toEqual({ user: 'alice', scopes: [], expiresAtMs: null });
+    const token = await make({ claims: { iat: now / 1_000, scope: 'broadcast  rooms:write' } });
+    expect(await authenticate({ token })).toEqual({ user: 'alice', scopes: ['broadcast', 'rooms:write'], expiresAtMs: now + 60_000, issuedAtMs: now });
+    expect(await authenticate({ token: await make({ claims: { exp: undefined } }) })).toEqual({ user: 'alice', scopes: [], expiresAtMs: null, issuedAtMs: 0 });
   });
 
   it('the kid chooses the secret; without it only a lone secret is tried', async () => {
@@ -181,7 +181,7 @@ describe('public keys', () => {
 describe('development mode', () => {
   it('H2 takes users at their word, and tokens where there is a secret', async () => {
     const word = await authenticator({ dev: true });
-    expect(await word({ user: 'alice' })).toEqual({ user: 'alice', scopes: ['broadcast'], expiresAtMs: null });
+    expect(await word({ user: 'alice' })).toEqual({ user: 'alice', scopes: ['broadcast'], expiresAtMs: null, issuedAtMs: Number.POSITIVE_INFINITY });
     expect(await code(word({}))).toBe('unauthenticated');
     expect(await code(word({ token: await make() }))).toBe('auth-failed');
     const both = await authenticator({ dev: true, jwtSecrets: [secret] });
@@ -223,7 +223,7 @@ describe('configuration', () => {
     const options = fillOptions({ jwtSecrets: [`k1:${secret}`, `k2:${other}`], jwtIssuer: 'me', jwtAudience: 'hubbub' });
     const authenticate = await createAuthenticator(options, clock, log);
     const token = await mintToken(options, { user: 'alice', ttlMs: 3_600_000, scopes: ['broadcast'] }, clock);
-    expect(await authenticate({ token })).toEqual({ user: 'alice', scopes: ['broadcast'], expiresAtMs: now + 3_600_000 });
+    expect(await authenticate({ token })).toEqual({ user: 'alice', scopes: ['broadcast'], expiresAtMs: now + 3_600_000, issuedAtMs: now });
     const later = { ...clock, now: () => now + 3_700_000 };
     expect(await code((await createAuthenticator(options, later, log))({ token }))).toBe('token-expired');
     await expect(mintToken(fillOptions({ dev: true }), { user: 'alice', ttlMs: 1_000, scopes: [] }, clock)).rejects.toThrow('jwtSecrets');

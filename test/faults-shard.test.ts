@@ -77,7 +77,7 @@ describe('after the death of a shard', () => {
     const effects = new EffectsRecorder();
     const users = new UserDirectory('e1', fillOptions({ dev: true }));
     const [alice, carol] = [effects.connection('alice'), effects.connection('carol')];
-    users.hello(alice, true, false, effects);
+    users.hello(alice, { again: true, named: false, issuedAt: 0 }, effects);
     users.watch(carol, ['alice', 'bob']);
     for (const user of ['alice', 'bob']) {
       users.find(user)?.presence.load({ user, status: 'online', lastSeen: 1 });
@@ -86,7 +86,7 @@ describe('after the death of a shard', () => {
     effects.full = true;
     users.prune({ type: 'prune', shard: 0, shards: 1, through: 9, alive: [alice.id] }, effects);
     effects.full = false;
-    effects.settle('connect', { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0 });
+    effects.settle('connect', { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0, revokedAt: 0 });
     users.tick(effects); // it was refused, and goes now
     effects.settle('prune', { code: 'storage', message: 'full' });
     users.tick(effects);

@@ -64,7 +64,7 @@ export class FakeShard {
   }
 
   welcome(connection: ConnectionId): void {
-    this.link.push({ t: 'welcome', connection, epoch: 'e1', inbox: { head: 0, acked: 0 }, allMark: 3 });
+    this.link.push({ t: 'welcome', connection, epoch: 'e1', inbox: { head: 0, acked: 0 }, allMark: 3, revokedAt: 0 });
   }
 
   reply(connection: ConnectionId, id: number, fields: Fields = {}): void {

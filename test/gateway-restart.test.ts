@@ -63,7 +63,7 @@ describe('a shard that dies', () => {
     await next.next('alive');
     expect(next.received).toEqual([
       { t: 'open', connection: number, user: 'alice', device: 'phone', format: 'json', service: false, scopes: ['broadcast'] },
-      { t: 'hello', connection: number, again: true },
+      { t: 'hello', connection: number, again: true, issuedAt: Number.POSITIVE_INFINITY },
       { t: 'follow', connection: number, room: 'all:', position: { epoch: 'e1', seq: 3 }, presence: false },
       { t: 'follow', connection: number, room: 'general', position: { epoch: 'e1', seq: 7 }, presence: true },
       { t: 'watch', connection: number, users: ['bob', 'eve'] },

@@ -15,7 +15,7 @@ function tokens(known: Record<string, Identity | CodedError>) {
     return found;
   };
 }
-const identity = (user: string, expiresAtMs: number | null = null): Identity => ({ user, scopes: ['broadcast'], expiresAtMs });
+const identity = (user: string, expiresAtMs: number | null = null, issuedAtMs = 1): Identity => ({ user, scopes: ['broadcast'], expiresAtMs, issuedAtMs });
 
 describe('hello', () => {
   it('H3 B1 is welcomed by the home shard, and the broadcast room is followed from the user’s mark', async () => {

@@ -30,6 +30,8 @@ describe('OpenAPI', () => {
         'put /rooms/{room}/members/{user}',
         'delete /rooms/{room}/members/{user}',
         'get /presence',
+        'post /users/{user}/revoke',
+        'put /users/{user}/disabled',
         'get /users/{user}/connections',
         'delete /users/{user}/connections',
         'delete /users/{user}/connections/{connection}',

@@ -37,8 +37,8 @@ export function startInbox() {
   };
   const connect = (acked = 0, head = acked, device = '', again = false): Connection => {
     const connection = effects.connection('bob', device);
-    turn(() => users.hello(connection, again, device !== '', effects));
-    turn(() => effects.settle('connect', { code: 'connected', victims: [], acked, head, allMark: 0 }));
+    turn(() => users.hello(connection, { again: again, named: device !== '', issuedAt: 0 }, effects));
+    turn(() => effects.settle('connect', { code: 'connected', victims: [], acked, head, allMark: 0, revokedAt: 0 }));
     return connection;
   };
   const notice = (...notices: (InboxItem | InboxLoss)[]) =>

@@ -29,7 +29,7 @@ export function startPresence() {
       if (operation === undefined || Array.isArray(operation)) throw new Error('an append of a user');
       if (operation.type === 'connect') {
         stored.set(operation.user, { status: 'online', lastSeen: effects.now });
-        effects.settle('connect', { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0 });
+        effects.settle('connect', { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0, revokedAt: 0 });
       } else {
         if (operation.type === 'presence') {
           stored.set(operation.user, { status: operation.status, lastSeen: operation.lastSeen });
@@ -42,7 +42,7 @@ export function startPresence() {
   };
   const connect = (user: string, again = false): Connection => {
     const connection = effects.connection(user);
-    turn(() => users.hello(connection, again, false, effects));
+    turn(() => users.hello(connection, { again: again, named: false, issuedAt: 0 }, effects));
     return connection;
   };
   const close = (connection: Connection, clean: boolean) => {

@@ -4,7 +4,7 @@
  * what they see. For `room.test.ts` (stepped) and `room-simulation.test.ts` (seeded).
  */
 import type { CodedError } from '../src/protocol/codes.ts';
-import type { Command } from '../src/protocol/commands.ts';
+import type { Command, Role } from '../src/protocol/commands.ts';
 import type { Connection, Pushable } from '../src/shard/actor.ts';
 import { RoomActor, type RoomCommand } from '../src/shard/room.ts';
 import { type Ephemeral, type RoomEffects, type RoomLimits, RoomState } from '../src/shard/room-state.ts';
@@ -65,14 +65,14 @@ export class PaperStore {
     const { room, kind, mid, from, thread, body } = append;
     this.log.push({ room, seq, kind, mid, from, ts, thread, body });
     this.exists = change?.type !== 'delete';
-    if (change !== null && change.type !== 'create' && change.type !== 'join') this.authSeq = seq;
+    if (change !== null && change.type !== 'create' && (change.type !== 'join' || change.restricts)) this.authSeq = seq;
     this.#change(change, seq, ts);
     return { code: 'ok', seq };
   }
 
   #change(change: Append['change'], seq: number, ts: number): void {
     const { stored } = this;
-    const member = (user: string, role: 'owner' | 'admin' | 'member') => ({ user, role, sinceSeq: seq, sinceTs: ts, received: 0, read: 0 });
+    const member = (user: string, role: Role) => ({ user, role, sinceSeq: seq, sinceTs: ts, received: seq - 1, read: seq - 1 });
     if (change?.type === 'create')
       Object.assign(stored, {
         settings: change.settings,

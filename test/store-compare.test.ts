@@ -38,7 +38,7 @@ const change: fc.Arbitrary<Change> = fc.oneof(
   fc.record({
     type: fc.constant('join' as const),
     user,
-    role: fc.constantFrom('member' as const, 'admin' as const),
+    role: fc.constantFrom('member' as const, 'admin' as const, 'banned' as const),
     membersMax: fc.integer({ min: 1, max: 3 }),
   }),
   fc.record({ type: fc.constant('role' as const), user, role: fc.constantFrom('member' as const, 'owner' as const) }),
@@ -99,6 +99,13 @@ const operation: fc.Arbitrary<Late> = fc.oneof(
           () =>
             connect(who, users.indexOf(who) * 10 + number, { device: label, ...rest }),
       ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ who: user, disabled: fc.constantFrom(null, true, false) }).map(
+      ({ who, disabled }): Late =>
+        () => ({ type: 'revoke', user: who, disabled }),
+    ),
   },
   {
     weight: 2,

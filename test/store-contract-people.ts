@@ -4,7 +4,7 @@ import { placeOf } from '../src/thread/placement.ts';
 import { changing, connect, message, type OpenBench, startTs } from './store-contract.ts';
 
 export function peopleContract(open: OpenBench): void {
-  const admitted = { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0 };
+  const admitted = { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0, revokedAt: 0 };
   const one = (user: string) => ({ read: 'presence' as const, users: [user] });
 
   it('at the limit a connection is rejected, and nothing has changed', async () => {
@@ -46,6 +46,39 @@ export function peopleContract(open: OpenBench): void {
     expect(await bench.one(connect('a', 2, { again: true, perUserMax: 1 }))).toEqual(admitted);
     expect(await bench.read(one('a'))).toMatchObject({ users: [{ status: 'away' }] });
     expect(await bench.one(connect('a', 3, { perUserMax: 2 }))).toEqual({ code: 'rejected' });
+  });
+
+  it('a revocation refuses the tokens of before, closes who is there, and outlives a restart', async () => {
+    const bench = await open();
+    await bench.commit(connect('a', 1), connect('b', 2));
+    bench.ts += 1_000;
+    const revokedAt = bench.ts;
+    expect(await bench.one({ type: 'revoke', user: 'a', disabled: null })).toEqual({ code: 'done' });
+    const victims = [{ connection: 1, close: 'revoked' }];
+    for (const issuedAt of [0, startTs, revokedAt]) expect(await bench.one(connect('a', 3, { issuedAt }))).toEqual({ code: 'revoked' });
+    expect(await bench.one(connect('a', 1, { again: true }))).toEqual({ code: 'revoked' });
+    expect(await bench.one(connect('b', 2, { again: true }))).toEqual(admitted);
+    // Who was closed counts no more.
+    expect(await bench.one(connect('a', 3, { issuedAt: revokedAt + 1, perUserMax: 1 }))).toEqual({ ...admitted, victims, revokedAt });
+    await bench.reopen();
+    expect(await bench.one(connect('a', 4, { issuedAt: revokedAt }))).toEqual({ code: 'revoked' });
+    expect(await bench.one(connect('a', 4, { issuedAt: revokedAt + 1 }))).toEqual({ ...admitted, revokedAt });
+  });
+
+  it('who is disabled is not admitted with any token until he is enabled, and then with one of after the disabling', async () => {
+    const bench = await open();
+    const later = { issuedAt: Number.POSITIVE_INFINITY };
+    await bench.commit({ type: 'revoke', user: 'a', disabled: true });
+    const revokedAt = bench.ts;
+    expect(await bench.one(connect('a', 1, later))).toEqual({ code: 'revoked' });
+    await bench.reopen();
+    bench.ts += 1_000;
+    await bench.commit({ type: 'revoke', user: 'a', disabled: null });
+    expect(await bench.one(connect('a', 1, later))).toEqual({ code: 'revoked' });
+    await bench.commit({ type: 'revoke', user: 'a', disabled: false });
+    expect(await bench.one(connect('a', 1, { issuedAt: revokedAt }))).toEqual({ code: 'revoked' });
+    expect(await bench.one(connect('a', 1, later))).toEqual({ ...admitted, revokedAt: bench.ts });
+    expect(await bench.one(connect('stranger', 2))).toEqual(admitted);
   });
 
   it('presence: unknown is offline and never seen; connecting makes online; what is set is kept', async () => {
@@ -97,11 +130,11 @@ export function peopleContract(open: OpenBench): void {
     const say = () => bench.commit(message('all:', 'x', { auto: 3 }));
     await say();
     await say();
-    expect(await bench.one(connect('a', 1))).toMatchObject({ allMark: 2 });
+    expect(await bench.one(connect('a', 1))).toMatchObject({ allMark: 2, revokedAt: 0 });
     await say();
-    expect(await bench.one(connect('a', 2))).toMatchObject({ allMark: 2 });
+    expect(await bench.one(connect('a', 2))).toMatchObject({ allMark: 2, revokedAt: 0 });
     await bench.commit({ type: 'mark', room: 'all:', user: 'a', received: 3, read: 0 });
-    expect(await bench.one(connect('a', 3))).toMatchObject({ allMark: 3 });
+    expect(await bench.one(connect('a', 3))).toMatchObject({ allMark: 3, revokedAt: 0 });
   });
 
   it('marks only rise, no further than the head, and read implies received', async () => {

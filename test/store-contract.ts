@@ -164,7 +164,19 @@ export function direct(from: string, to: string, rest: { device?: string; body?:
 }
 
 export function connect(user: string, connection: number, rest: Partial<Extract<Operation, { type: 'connect' }>> = {}): Operation {
-  return { type: 'connect', user, device: 'phone', named: false, connection, perUserMax: 10, policy: 'reject', devicesMax: 3, again: false, ...rest };
+  return {
+    type: 'connect',
+    user,
+    device: 'phone',
+    named: false,
+    connection,
+    perUserMax: 10,
+    policy: 'reject',
+    devicesMax: 3,
+    again: false,
+    issuedAt: startTs,
+    ...rest,
+  };
 }
 
 const blank: Append = {

@@ -73,7 +73,7 @@ function rooms(model: StoreModel, { user, scope, filter, after, limit }: Query<'
     (settings.visibility ?? 'public') === 'public' && settings.listed !== false && !isReserved(name);
   const all = [...model.rooms]
     .filter(([, found]) => found.exists)
-    .filter((one) => (scope === 'mine' ? one[1].members.has(user) : listed(one)))
+    .filter((one) => (scope === 'mine' ? (one[1].members.get(user)?.role ?? 'banned') !== 'banned' : listed(one)))
     .filter(([name, { settings }]) => lower(name).includes(wanted) || lower(settings.title ?? '').includes(wanted))
     .filter(([name]) => byBytes(name, after) > 0)
     .sort(([a], [b]) => byBytes(a, b));

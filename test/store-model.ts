@@ -11,6 +11,7 @@ import type { Status } from '../src/protocol/pushes.ts';
 import type { Append, EntryRecord, InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply } from '../src/thread/messages.ts';
 import { autoCreates } from '../src/thread/messages.ts';
 import { placeOf } from '../src/thread/placement.ts';
+import { Barred } from './store-model-barred.ts';
 import { ModelInboxes, type ModelItem, sizeOf, waiting } from './store-model-inbox.ts';
 import { readModel } from './store-model-reader.ts';
 
@@ -34,6 +35,7 @@ export class StoreModel implements Store {
   readonly inboxes: ModelInboxes;
   readonly presence = new Map<string, { status: Status; lastSeen: number }>();
   readonly allMarks = new Map<string, { received: number; read: number }>();
+  readonly barred = new Barred();
   readonly epochs = ['epoch-1'];
   connections: Connection[] = [];
   ts: number;
@@ -128,10 +130,11 @@ export class StoreModel implements Store {
       case 'append':
         return this.#append(operation, notices);
       case 'connect':
-        return this.#connect(operation);
+        return this.barred.admits(operation) ? this.#connect(operation) : { code: 'revoked' };
+      case 'revoke':
+        return this.barred.revoke(operation, this.ts, this.connections);
       case 'disconnect':
-        this.#disconnect(operation);
-        break;
+        return this.#disconnect(operation);
       case 'prune':
         return this.#prune(operation);
       case 'presence':
@@ -203,6 +206,7 @@ export class StoreModel implements Store {
         if (change.owner !== null) this.#join(room, change.owner, 'owner', seq);
         return;
       case 'join':
+        if (change.restricts) room.auth = seq;
         return this.#join(room, change.user, change.role, seq);
       case 'settings':
         Object.assign(room.settings, change.settings);
@@ -257,14 +261,16 @@ export class StoreModel implements Store {
     known.seenAt = this.ts;
     const condemned = this.connections.filter((one) => one.user === user && one.closing !== null).sort((a, b) => a.connection - b.connection);
     const victims = condemned.map((one) => ({ connection: one.connection, close: one.closing as CloseReason }));
-    return { code: 'connected', victims, acked: known.acked, head: inbox.items.length, allMark: this.#allMark(user).received };
+    const marks = { allMark: this.#allMark(user).received, revokedAt: this.barred.until(user) };
+    return { code: 'connected', victims, acked: known.acked, head: inbox.items.length, ...marks };
   }
 
-  #disconnect({ connection }: Of<'disconnect'>): void {
+  #disconnect({ connection }: Of<'disconnect'>): Outcome {
     const gone = this.connections.find((one) => one.connection === connection);
     this.connections = this.connections.filter((one) => one !== gone);
     const device = gone === undefined ? undefined : this.inboxes.of(gone.user).devices.get(gone.device);
     if (device !== undefined) device.seenAt = this.ts;
+    return { code: 'done' };
   }
 
   #prune({ shard, shards, through, alive }: Of<'prune'>): Outcome {

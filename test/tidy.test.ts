@@ -2,8 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { routeTable, table } from '../src/protocol/authorize.ts';
+import { commands } from '../src/protocol/commands.ts';
 import { root } from './kit/paths.ts';
-import { provenRules, rulesOf, rulesWithoutProof } from './kit/protocol-checks.ts';
+import { provenRules, routesIn, rulesOf, rulesWithoutProof } from './kit/protocol-checks.ts';
 import { codeOf, importsOf, readSources, type Source } from './kit/source.ts';
 import * as checks from './kit/tidy-checks.ts';
 
@@ -127,6 +129,29 @@ describe('tidy', () => {
       'd',
       'src/x/e.ts',
     ]);
+  });
+});
+
+describe('the authorization table', () => {
+  const declared = Object.keys(routeTable);
+  const routed = routesIn(sources.filter(({ path }) => path.startsWith('src/http/')));
+
+  it('has a row for every op and every route of HTTP, and none for what is not there', () => {
+    expect(Object.keys(table).sort()).toEqual(Object.keys(commands).sort());
+    expect(routed.length).toBeGreaterThan(20);
+    expect([...routed].sort()).toEqual([...declared].sort());
+  });
+
+  it('is found to lack a route that was planted, and the rooms ask nobody else', () => {
+    const planted = routesIn([file('src/http/x.ts', "api.post(\n  '/rooms/:room/pins',\n  {}")]);
+    expect(planted).toEqual(['POST /api/v1/rooms/:room/pins']);
+    expect(declared).not.toContain(planted[0]);
+    // Roles and visibilities are compared where the table and its relations are made, and in the rules of who manages whom.
+    const asks = /(?:relation|role|room\.kind|visibility)\w*(?:\(\w*\))?\s*[!=]==\s*'(?:owner|admin|moderator|member|muted|stranger|service|private|public)'/;
+    const allowed = ['src/shard/room-members.ts', 'src/shard/room-state.ts'];
+    const asking = sources.filter(({ path, text }) => /^src\/(?:shard|gateway|http)\//.test(path) && !allowed.includes(path) && asks.test(text));
+    expect(asking.map(({ path }) => path)).toEqual([]);
+    expect(asks.test("if (room.relation(connection) === 'owner')")).toBe(true);
   });
 });
 

@@ -13,7 +13,7 @@ const limits = {
   watchesMax: 10,
   inboxItemsMax: 100,
 } as const;
-const admitted: Outcome & object = { code: 'connected', victims: [], acked: 0, head: 0, allMark: 4 };
+const admitted: Outcome & object = { code: 'connected', victims: [], acked: 0, head: 0, allMark: 4, revokedAt: 0 };
 
 function start() {
   const effects = new EffectsRecorder();
@@ -34,7 +34,7 @@ function start() {
 test('a hello is answered by welcome once the store has admitted the connection, with the epoch and where the inbox stands', () => {
   const { effects, users } = start();
   const alice = effects.connection('alice', 'phone');
-  users.hello(alice, false, true, effects);
+  users.hello(alice, { again: false, named: true, issuedAt: 0 }, effects);
   users.flush(effects);
   expect(effects.told).toEqual([]);
   const operation = effects.settle('connect', { ...admitted, acked: 3, head: 3 });
@@ -48,14 +48,15 @@ test('a hello is answered by welcome once the store has admitted the connection,
     policy: 'reject',
     devicesMax: 10,
     again: false,
+    issuedAt: 0,
   });
-  expect(effects.told).toEqual([{ t: 'welcome', connection: alice.id, epoch: 'epoch-1', inbox: { head: 3, acked: 3 }, allMark: 4 }]);
+  expect(effects.told).toEqual([{ t: 'welcome', connection: alice.id, epoch: 'epoch-1', inbox: { head: 3, acked: 3 }, allMark: 4, revokedAt: 0 }]);
 });
 
 test('a connection above the limit is refused for good, and nothing of it stays', () => {
   const { effects, users } = start();
   const alice = effects.connection('alice');
-  users.hello(alice, false, false, effects);
+  users.hello(alice, { again: false, named: false, issuedAt: 0 }, effects);
   effects.settle('connect', { code: 'rejected' });
   users.flush(effects);
   expect(effects.told).toEqual([{ t: 'refuse', connection: alice.id, close: 'connection-limit' }]);
@@ -66,10 +67,10 @@ test('a connection above the limit is refused for good, and nothing of it stays'
 test('a hello that the store or the queue cannot take now is refused so that the client comes back', () => {
   const { effects, users } = start();
   const [first, second] = [effects.connection('alice'), effects.connection('alice')];
-  users.hello(first, false, false, effects);
+  users.hello(first, { again: false, named: false, issuedAt: 0 }, effects);
   effects.settle('connect', { code: 'storage', message: 'disk full' });
   effects.full = true;
-  users.hello(second, false, false, effects);
+  users.hello(second, { again: false, named: false, issuedAt: 0 }, effects);
   users.flush(effects);
   expect(effects.told).toEqual([
     { t: 'refuse', connection: first.id, close: 'overloaded' },
@@ -81,7 +82,7 @@ test('a hello that the store or the queue cannot take now is refused so that the
 test('victims are closed with their reason even where the newcomer has gone meanwhile', () => {
   const { effects, users, close } = start();
   const alice = effects.connection('alice', 'phone');
-  users.hello(alice, false, true, effects);
+  users.hello(alice, { again: false, named: true, issuedAt: 0 }, effects);
   close(alice);
   effects.settle('connect', {
     ...admitted,
@@ -100,7 +101,7 @@ test('victims are closed with their reason even where the newcomer has gone mean
 test('a connection that went while it was admitted leaves neither itself nor an online status in the store', () => {
   const { effects, users, close } = start();
   const alice = effects.connection('alice');
-  users.hello(alice, false, false, effects);
+  users.hello(alice, { again: false, named: false, issuedAt: 0 }, effects);
   close(alice);
   effects.settle('connect', admitted);
   users.flush(effects);
@@ -117,7 +118,7 @@ test('a connection that went while it was admitted leaves neither itself nor an 
 test('a disconnect that the queue or the store refused is repeated until the store has it', () => {
   const { effects, users, close, tick } = start();
   const alice = effects.connection('alice');
-  users.hello(alice, false, false, effects);
+  users.hello(alice, { again: false, named: false, issuedAt: 0 }, effects);
   effects.settle('connect', admitted);
   users.flush(effects);
   effects.full = true;
@@ -142,7 +143,7 @@ test('after a restart of the shard a connection is taken up again without a welc
   const { effects, users, tick } = start();
   const alice = effects.connection('alice');
   effects.full = true;
-  users.hello(alice, true, false, effects);
+  users.hello(alice, { again: true, named: false, issuedAt: 0 }, effects);
   users.flush(effects);
   effects.full = false;
   tick(1_000);
@@ -159,7 +160,7 @@ test('after a restart of the shard a connection is taken up again without a welc
 test('commands that overtake a repeated hello wait for it, in order and bounded', () => {
   const { effects, users } = start();
   const alice = effects.connection('alice');
-  users.hello(alice, true, false, effects);
+  users.hello(alice, { again: true, named: false, issuedAt: 0 }, effects);
   for (let id = 1; id <= 65; id++) users.command(alice, { op: 'status', id, status: id % 2 === 0 ? 'away' : 'online' }, effects);
   expect(effects.take(alice)).toEqual([{ to: alice.id, refuse: 'busy', field: undefined, of: 'status', id: 65 }]);
   effects.settle('connect', admitted);

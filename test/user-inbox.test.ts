@@ -149,9 +149,9 @@ test('live items of more than a page take a turn, which waits for the socket', (
 test('after a restart of the shard the inbox goes on after the cursor, and an ack of what was sent before counts', () => {
   const { effects, connect, ack, settle, answer, users, turn } = startInbox();
   const early = effects.connection('bob');
-  turn(() => users.hello(early, true, false, effects));
+  turn(() => users.hello(early, { again: true, named: false, issuedAt: 0 }, effects));
   ack(early, 6, 11); // overtakes the admission
-  turn(() => effects.settle('connect', { code: 'connected', victims: [], acked: 2, head: 7, allMark: 0 }));
+  turn(() => effects.settle('connect', { code: 'connected', victims: [], acked: 2, head: 7, allMark: 0, revokedAt: 0 }));
   settle('ack');
   expect(effects.take(early)).toEqual([{ to: early.id, reply: { through: 6 }, id: 11 }]);
   expect(answer(stored(3, 7))).toMatchObject({ after: 2 });

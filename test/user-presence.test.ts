@@ -64,7 +64,7 @@ test('a connect on its way keeps the grace of the connection before it open', ()
   const watcher = watcherOf('bob');
   close(connect('bob'), false);
   const next = effects.connection('bob');
-  users.hello(next, false, false, effects);
+  users.hello(next, { again: false, named: false, issuedAt: 0 }, effects);
   effects.advance(2 * graceMs);
   users.tick(effects);
   users.flush(effects);
@@ -124,7 +124,7 @@ test('a connection that comes while the last one goes is no change', () => {
   effects.gone(first);
   turn(() => {
     users.close(first, true, effects);
-    users.hello(effects.connection('bob'), false, false, effects);
+    users.hello(effects.connection('bob'), { again: false, named: false, issuedAt: 0 }, effects);
   });
   tick(2_000);
   expect(saves).toEqual([]);
@@ -139,7 +139,7 @@ test('a connection that comes while offline is on its way to the store leaves it
   users.close(first, true, effects);
   users.flush(effects);
   const second = effects.connection('bob');
-  turn(() => users.hello(second, false, false, effects));
+  turn(() => users.hello(second, { again: false, named: false, issuedAt: 0 }, effects));
   tick(2_000);
   expect(stored.get('bob')?.status).toBe('online');
   tick(2_000);
@@ -151,7 +151,7 @@ test('a connection that was idle before a restart of the shard is away after it'
   const { effects, users, turn, statusOf } = startPresence();
   const bob = effects.connection('bob');
   turn(() => {
-    users.hello(bob, true, false, effects);
+    users.hello(bob, { again: true, named: false, issuedAt: 0 }, effects);
     users.inactive(bob, true, effects);
   });
   expect(statusOf('bob')).toBe('away');

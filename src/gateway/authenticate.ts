@@ -16,6 +16,8 @@ export type Identity = {
   scopes: string[];
   /** Wall clock; null: never. */
   expiresAtMs: number | null;
+  /** Wall clock; 0: the token does not say; Infinity: now, without a token. */
+  issuedAtMs: number;
 };
 /** Throws `CodedError`: `auth-failed`, `token-expired`, or `busy` where the keys cannot be had right now. */
 export type Authenticator = (claim: { token?: string | undefined; user?: string | undefined }) => Promise<Identity>;
@@ -41,7 +43,7 @@ export async function createAuthenticator(options: FilledOptions, clock: Clock, 
     }
     if (!options.dev) throw new CodedError(user === undefined ? 'unauthenticated' : 'auth-failed', 'hello needs a token', 'token');
     if (user === undefined) throw new CodedError('unauthenticated', 'hello needs a user or a token', 'user');
-    return { user, scopes: ['broadcast'], expiresAtMs: null };
+    return { user, scopes: ['broadcast'], expiresAtMs: null, issuedAtMs: Number.POSITIVE_INFINITY };
   };
 }
 
@@ -75,7 +77,8 @@ async function verify(token: string, keys: Keys, options: FilledOptions, clock: 
     });
     const user = typeof payload.sub === 'string' ? payload.sub.normalize('NFC') : '';
     if (!isUserName(user)) throw new CodedError('auth-failed', 'the sub claim is not a user name', 'token');
-    return { user, scopes: scopesOf(payload.scope), expiresAtMs: payload.exp === undefined ? null : payload.exp * 1_000 };
+    const { exp, iat = 0 } = payload;
+    return { user, scopes: scopesOf(payload.scope), expiresAtMs: exp === undefined ? null : exp * 1_000, issuedAtMs: iat * 1_000 };
   } catch (error) {
     throw refusalFor(error, log);
   }

@@ -28,7 +28,13 @@ export type OpenCommand =
   /** `repeatable`: sending it again cannot do it twice. */
   | { is: 'plain'; op: string; shard: number; repeatable: boolean }
   | { is: 'subscribe'; op: 'subscribe'; shard: number; room: string }
-  | { is: 'scatter'; op: 'who' | 'watch' | 'unwatch' | 'resume'; waiting: Set<number>; names: Map<number, string[]>; lists: Record<string, unknown[]> }
+  | {
+      is: 'scatter';
+      op: 'who' | 'watch' | 'unwatch' | 'resume' | 'revoke' | 'disable';
+      waiting: Set<number>;
+      names: Map<number, string[]>;
+      lists: Record<string, unknown[]>;
+    }
   | { is: 'here'; op: string };
 
 /** A room that a connection follows; its key is the room's name. */
@@ -109,6 +115,9 @@ export class Connection extends Sender {
   readonly watches = new FewMap<string, true>();
   /** Monotonic; null: the token does not expire. */
   expiresAt: number | null = null;
+  /** Of its token, ms of the wall clock; 0: it does not say, Infinity: there was none. And until when its user's tokens were revoked at its welcome. */
+  issuedAt = 0;
+  revokedAt = 0;
   warned = false;
   /** How long before its end the client is told. */
   noticeMs = 0;

@@ -3,8 +3,10 @@
  * gateway itself or sent on its way to a shard. A fault in it closes that connection and no other.
  */
 
+import { maySend } from '../protocol/authorize.ts';
 import { decode } from '../protocol/codec.ts';
 import { CodedError, type ErrorCode } from '../protocol/codes.ts';
+import { isOp } from '../protocol/commands.ts';
 import type { Header } from '../protocol/header.ts';
 import { ScanError } from '../protocol/header.ts';
 import { scan } from '../protocol/scan.ts';
@@ -100,7 +102,7 @@ export class Inbound {
     const { session, routing, time, clock } = this.#deps;
     const { op, id } = header;
     if (connection.phase.is === 'hello') {
-      if (op !== 'hello') throw new CodedError('unauthenticated');
+      if (!isOp(op) || !maySend('anonymous', op)) throw new CodedError('unauthenticated');
       session.hello(connection, bytes);
       return;
     }

@@ -17,6 +17,8 @@ export function refusalOf(id: number | undefined, of: string | undefined, code: 
 /** What a hello is answered before the connection is closed for `reason`. */
 export function codeFor(reason: CloseReason): ErrorCode {
   switch (reason) {
+    case 'revoked':
+      return 'auth-failed';
     case 'auth-failed':
     case 'token-expired':
     case 'draining':
@@ -35,7 +37,6 @@ export function codeFor(reason: CloseReason): ErrorCode {
     case 'replaced':
     case 'disconnected':
     case 'abuse':
-    case 'revoked':
       return 'forbidden';
   }
 }

@@ -2,6 +2,7 @@
  * Sends commands to the shards and follows each until its one answer: from the shard, or from here when the shard's thread
  * died. The same for sockets and for the backend API. Looks only at the header of what it passes on.
  */
+import { mayActFor, maySend } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
 import { isOp, type Op, routes } from '../protocol/commands.ts';
 import type { Header } from '../protocol/header.ts';
@@ -40,7 +41,9 @@ export class Routing {
       if (sender.service) throw this.#busy();
       throw new CodedError('limit', `more than ${this.#limits.openCommandsMax} unanswered commands`);
     }
-    if (header.as !== undefined && !sender.service) throw new CodedError('forbidden', 'only an API key may act for others', 'as');
+    const caller = sender.service ? 'service' : 'user';
+    if (!maySend(caller, op)) throw sender.service ? new CodedError('bad-request', `${op} is not for the backend API`, 'op') : new CodedError('forbidden');
+    if (header.as !== undefined && !mayActFor(caller)) throw new CodedError('forbidden', 'only an API key may act for others', 'as');
     const count = this.#shards.all.length;
     switch (routes[op]) {
       case 'room':
@@ -59,7 +62,7 @@ export class Routing {
         this.#split(sender, bytes, id);
         break;
       case 'gateway':
-        throw new CodedError('bad-request', `${op} is not for the backend API`, 'op');
+        throw new CodedError('internal', `${op} is answered by the gateway`);
     }
   }
 

@@ -5,7 +5,7 @@
 
 import { decode, encode } from '../protocol/codec.ts';
 import { CodedError } from '../protocol/codes.ts';
-import type { Command } from '../protocol/commands.ts';
+import { type Command, routes } from '../protocol/commands.ts';
 import { parseCommand } from '../protocol/validate.ts';
 import { placeOf } from '../thread/placement.ts';
 import { Connection, type OpenCommand, type Sender } from './connection.ts';
@@ -13,7 +13,8 @@ import { refusal } from './refusal.ts';
 import type { Shards } from './shards.ts';
 import { asked, refused } from './subscriptions.ts';
 
-type ScatterCommand = Command<'who' | 'watch' | 'unwatch' | 'resume'>;
+type ScatterOp = 'who' | 'watch' | 'unwatch' | 'resume' | 'revoke' | 'disable';
+type ScatterCommand = Command<ScatterOp>;
 type OpenScatter = OpenCommand & { is: 'scatter' };
 export type Split = { command: ScatterCommand; names: Map<number, string[]> };
 
@@ -28,8 +29,7 @@ export class Scatter {
 
   split(sender: Sender, bytes: Uint8Array): Split {
     const command = parseCommand(decode(bytes, sender.format));
-    if (command.op !== 'who' && command.op !== 'watch' && command.op !== 'unwatch' && command.op !== 'resume')
-      throw new CodedError('internal', `${command.op} is not split`);
+    if (!isSplit(command)) throw new CodedError('internal', `${command.op} is not split`);
     const all = command.op === 'resume' ? Object.keys(command.rooms) : [...new Set(command.users)];
     if (sender instanceof Connection) this.#check(sender, command.op, all);
     const names = new Map<number, string[]>();
@@ -97,6 +97,10 @@ export class Scatter {
       if (connection.watches.size + added > this.#limits.watchesMax) throw new CodedError('limit', `a connection may watch ${this.#limits.watchesMax} users`);
     }
   }
+}
+
+function isSplit(command: Command): command is ScatterCommand {
+  return routes[command.op] === 'users' || routes[command.op] === 'rooms';
 }
 
 function partOf(command: ScatterCommand, names: string[]): Record<string, unknown> {

@@ -78,7 +78,7 @@ export class Session {
     const { shards } = this.#deps;
     if (shards.get(connection.home).link === null) return;
     shards.open(connection, connection.home);
-    shards.tell(connection.home, { t: 'hello', connection: connection.number, again: connection.phase.is !== 'opening' });
+    shards.tell(connection.home, { t: 'hello', connection: connection.number, again: connection.phase.is !== 'opening', issuedAt: connection.issuedAt });
   }
 
   welcome(connection: Connection, message: ToGateway & { t: 'welcome' }): void {
@@ -98,6 +98,7 @@ export class Session {
       inbox: message.inbox,
     };
     connection.phase = { is: 'open' };
+    connection.revokedAt = message.revokedAt;
     connection.answer({ op: 'welcome', id: phase.id, ...welcome });
     const shard = placeOf(allRoom, shards.all.length);
     following(connection, allRoom, shard, message.allMark);
@@ -134,6 +135,8 @@ export class Session {
     };
     void this.#authenticate(connection, { token: command.token, user: undefined }, (identity) => {
       if (identity.user !== connection.user) throw new CodedError('auth-failed', 'the token is of another user', 'token');
+      // A later revocation closes the connection, so what it knew at its welcome is enough.
+      if (connection.revokedAt > 0 && identity.issuedAtMs <= connection.revokedAt) throw new CodedError('auth-failed', 'the token was revoked', 'token');
       this.#expire(connection, identity);
       shards.rescope(connection);
       done({ op: 'ok', id: command.id, expiresInMs: identity.expiresAtMs === null ? null : Math.max(0, identity.expiresAtMs - this.#deps.clock.now()) });
@@ -162,8 +165,9 @@ export class Session {
     this.introduce(connection);
   }
 
-  #expire(connection: Connection, { expiresAtMs, scopes }: Identity): void {
+  #expire(connection: Connection, { expiresAtMs, issuedAtMs, scopes }: Identity): void {
     const { clock } = this.#deps;
+    connection.issuedAt = issuedAtMs;
     connection.scopes = scopes;
     connection.warned = false;
     if (expiresAtMs === null) connection.expiresAt = null;

@@ -19,7 +19,7 @@ import { CodedError } from '../protocol/codes.ts';
 import { depthMax } from '../protocol/limits.ts';
 import type { HttpDeps, Principal } from './deps.ts';
 import { refuse } from './errors.ts';
-import type { KeyCheck, KeyRate } from './guard.ts';
+import { guardRoutes, type KeyCheck, type KeyRate } from './guard.ts';
 import { messageRoutes } from './messages.ts';
 import { quarantineRoutes } from './quarantine.ts';
 import { roomRoutes } from './rooms.ts';
@@ -58,13 +58,7 @@ export async function addApi(app: FastifyInstance, hub: HttpDeps, checkKey: KeyC
   app.get(`${prefix}/openapi.json`, { schema: { hide: true } }, () => app.swagger());
   await app.register(
     async (scope) => {
-      // Before the body is read: whoever has no key makes the hub parse nothing.
-      scope.addHook('onRequest', (request, reply, done) => {
-        request.principal = checkKey(request.headers.authorization);
-        const refusal = keyRate(request.principal, reply);
-        if (refusal === null) done();
-        else reply.send(refusal);
-      });
+      guardRoutes(scope, checkKey, keyRate);
       parseJson(scope);
       scope.setValidatorCompiler(validatorCompiler);
       scope.setSerializerCompiler(() => JSON.stringify);

@@ -6,6 +6,7 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
+import { mayCall } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
 import { Bucket, Keyed, type Rate } from '../thread/bucket.ts';
 import type { Clock } from '../thread/clock.ts';
@@ -62,6 +63,22 @@ export function createKeyRate(options: Pick<FilledOptions, 'rateLimit' | 'keyRat
   };
 }
 
+/** Lets the authorization table decide who may call a route; one without a row cannot be added. */
+export function guardRoutes(app: FastifyInstance, checkKey: KeyCheck, keyRate: KeyRate): void {
+  app.addHook('onRoute', ({ method, url }) => {
+    for (const one of [method].flat()) if (mayCall('service', rowOf(one, url)) === null) throw new Error(`no row in the authorization table for ${one} ${url}`);
+  });
+  // Before the body is read: whoever has no key makes the hub parse nothing.
+  app.addHook('onRequest', (request, reply, done) => {
+    const row = rowOf(request.method, request.routeOptions.url ?? '');
+    if (mayCall('anonymous', row) !== true) request.principal = checkKey(request.headers.authorization);
+    if (mayCall('service', row) !== true) return done(new CodedError('forbidden'));
+    const refusal = request.principal === undefined ? null : keyRate(request.principal, reply);
+    if (refusal === null) done();
+    else reply.send(refusal);
+  });
+}
+
 /** Refuses what did not come straight from this machine. */
 export function guardDevelopment(app: FastifyInstance): void {
   app.addHook('onRequest', (request, _reply, done) => {
@@ -78,6 +95,11 @@ export function notLocal(headers: IncomingHttpHeaders): string | null {
   if (host === undefined || !isLoopbackHost(host)) return 'development mode answers to loopback hosts only';
   if (headers.origin !== undefined && !isLoopbackOrigin(headers.origin)) return 'development mode answers to loopback origins only';
   return null;
+}
+
+/** HEAD is GET without the body. */
+function rowOf(method: string, url: string): string {
+  return `${method === 'HEAD' ? 'GET' : method} ${url}`;
 }
 
 function isLoopbackOrigin(origin: string): boolean {

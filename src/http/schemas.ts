@@ -30,6 +30,7 @@ export const idempotencyHeaders = z.looseObject({
 });
 export const roomBody = z.strictObject({ ...settings, owner: owner.describe('first member of a room that does not exist yet') });
 export const memberBody = z.strictObject({ role });
+export const disabledBody = z.strictObject({ disabled: z.boolean() });
 
 export const historyQuery = z.strictObject({ before: count.optional(), after: count.optional(), around: count.optional(), limit });
 export const membersQuery = z.strictObject({ after: commands.members.shape.after, limit });
@@ -83,6 +84,8 @@ export const responses = {
   presence: answers(z.object({ users: z.array(presence) })),
   delivery: answers(z.object({ room: name, mid: name, deliveries: z.array(z.looseObject({ user: name, state: name, n: z.int(), queuedAt: z.int() })) })),
   connections: answers(z.object({ connections: z.array(z.unknown()) })),
+  revoked: answers(z.object({ user: name })),
+  disabled: answers(z.object({ user: name, disabled: z.boolean() })),
   disconnected: answers(z.object({ disconnected: z.int() })),
   quarantine: answers(z.object({ quarantine: z.array(quarantined) })),
   lifted: answers(z.object({ lifted: z.int() })),

@@ -1,8 +1,9 @@
 /**
- * Routes about users: presence, their connections, and disconnecting them.
+ * Routes about users: presence, their connections, disconnecting them, and withdrawing their right to connect.
  */
 import { CodedError } from '../protocol/codes.ts';
 import type { Api, RouteDeps } from './api.ts';
+import { refuse } from './errors.ts';
 import * as schemas from './schemas.ts';
 
 const tags: readonly string[] = ['users'];
@@ -12,6 +13,44 @@ export function userRoutes(api: Api, { hub, carry }: RouteDeps): void {
     '/presence',
     { schema: { tags, summary: 'Who is there', querystring: schemas.presenceQuery, response: schemas.responses.presence } },
     (request, reply) => carry(request, reply, { op: 'who', users: request.query.user }),
+  );
+
+  api.post(
+    '/users/:user/revoke',
+    {
+      schema: {
+        tags,
+        summary: 'Revoke the tokens of a user',
+        description: 'Closes his connections, and refuses every token issued until now (by its iat claim; one without it for good), also after a restart.',
+        params: schemas.userPath,
+        response: schemas.responses.revoked,
+      },
+    },
+    async (request, reply) => {
+      const { user } = request.params;
+      const answer = await hub.command(request.principal, { op: 'revoke', users: [user] });
+      return answer.op === 'error' ? refuse(reply, answer) : { user };
+    },
+  );
+
+  api.put(
+    '/users/:user/disabled',
+    {
+      schema: {
+        tags,
+        summary: 'Disable a user, or enable him again',
+        description: 'Who is disabled has his tokens revoked and is admitted with none. Once enabled again he needs a token of after the disabling.',
+        params: schemas.userPath,
+        body: schemas.disabledBody,
+        response: schemas.responses.disabled,
+      },
+    },
+    async (request, reply) => {
+      const { user } = request.params;
+      const { disabled } = request.body;
+      const answer = await hub.command(request.principal, { op: 'disable', users: [user], disabled });
+      return answer.op === 'error' ? refuse(reply, answer) : { user, disabled };
+    },
   );
 
   api.get(

@@ -114,7 +114,9 @@ export class Appends {
         if (change.owner !== null) this.#rooms.join(room, this.#users.id(change.owner), 'owner', seq, ts);
         return;
       case 'join':
-        return this.#rooms.join(room, this.#users.id(change.user), change.role, seq, ts);
+        this.#rooms.join(room, this.#users.id(change.user), change.role, seq, ts);
+        if (!change.restricts) return;
+        break;
       case 'settings':
         this.#rooms.change(room, change.settings);
         break;

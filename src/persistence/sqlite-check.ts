@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../thread/clock.ts';
 import { type Db, openDatabase, openForReading, reasonOf, schemaText } from './sqlite-open.ts';
+import { roles } from './sqlite-words.ts';
 
 export type Counts = { rooms: number; entries: number; users: number; members: number; inboxItems: number; epochs: number };
 /** `problems`: the first of them; `found`: how many there are. */
@@ -72,7 +73,7 @@ const rules: readonly Rule[] = [
   },
   {
     sql: `select r.name, u.name as user from members m join rooms r on r.id = m.room join users u on u.id = m.user
-      where m.since_seq > r.head_seq or m.received_seq > r.head_seq or m.read_seq > m.received_seq or m.role not between 0 and 2`,
+      where m.since_seq > r.head_seq or m.received_seq > r.head_seq or m.read_seq > m.received_seq or m.role not between 0 and ${roles.length - 1}`,
     say: ({ name, user }) => `room ${name}: the marks or the role of ${user} cannot be`,
   },
   {

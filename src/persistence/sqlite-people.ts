@@ -22,6 +22,10 @@ export class People {
   readonly #users: Users;
   readonly #rooms: Rooms;
   readonly #inboxes: Inboxes;
+  readonly #standing: Statement<[number], { disabled: number; revokedAt: number }>;
+  readonly #revoke: Statement<[number, number]>;
+  readonly #disable: Statement<[number, number]>;
+  readonly #condemnAll: Statement<[number]>;
   readonly #open: Statement<[number], Row>;
   readonly #insert: Statement<[string, number, number, string, number]>;
   readonly #own: Statement<[string, number], { connection: number; user: string }>;
@@ -49,6 +53,10 @@ export class People {
     this.#users = users;
     this.#rooms = rooms;
     this.#inboxes = inboxes;
+    this.#standing = db.prepare('select disabled, revoked_at as revokedAt from users where id = ?');
+    this.#revoke = db.prepare('update users set revoked_at = max(revoked_at, ?) where id = ?');
+    this.#disable = db.prepare('update users set disabled = ? where id = ?');
+    this.#condemnAll = db.prepare("update connections set closing = 'revoked' where user = ? and closing is null");
     this.#open = db.prepare('select node, connection, device from connections where user = ? and closing is null order by since, connection');
     this.#insert = db.prepare('insert or ignore into connections (node, connection, user, device, since) values (?, ?, ?, ?, ?)');
     this.#own = db.prepare('select connection, u.name as user from connections c join users u on u.id = c.user where node = ? and connection <= ?');
@@ -84,8 +92,10 @@ export class People {
 
   /** Nothing is changed where the connection is rejected. Victims are given until they are gone, in case an answer was lost. */
   connect(operation: Of<'connect'>, ts: number): Outcome {
-    const { user, device, connection, again } = operation;
+    const { user, device, connection, again, issuedAt } = operation;
     const id = this.#users.id(user);
+    const { disabled = 0, revokedAt = 0 } = this.#standing.get(id) ?? {};
+    if (disabled === 1 || (revokedAt > 0 && issuedAt <= revokedAt)) return { code: 'revoked' };
     if (!again) {
       const victims = this.#victims(id, operation);
       if (victims === 'rejected') return { code: 'rejected' };
@@ -100,7 +110,17 @@ export class People {
       acked,
       head: this.#inboxes.of(id).head,
       allMark: this.#markOfAll(id),
+      revokedAt,
     };
+  }
+
+  /** Condemned connections count no more, and whichever node has them closes them. */
+  revoke({ user, disabled }: Of<'revoke'>, ts: number): void {
+    const id = this.#users.id(user);
+    if (disabled !== null) this.#disable.run(Number(disabled), id);
+    if (disabled === false) return;
+    this.#revoke.run(ts, id);
+    this.#condemnAll.run(id);
   }
 
   disconnect({ connection }: Of<'disconnect'>, ts: number): void {

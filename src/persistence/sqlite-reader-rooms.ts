@@ -34,7 +34,7 @@ export class RoomLists {
     const page = `r.name > @after and (@filter = '' or instr(lower(r.name), @filter) > 0 or instr(lower(json_extract(r.settings, '$.title')), @filter) > 0)
       order by r.name limit @limit`;
     this.#mine = db.prepare(
-      `select ${columns} from members m join rooms r on r.id = m.room where m.user = @user and m.since_seq > r.gone_seq and r.exist = 1 and ${page}`,
+      `select ${columns} from members m join rooms r on r.id = m.room where m.user = @user and m.since_seq > r.gone_seq and r.exist = 1 and m.role <> ${roles.indexOf('banned')} and ${page}`,
     );
     this.#public = db.prepare(
       `select ${columns} from rooms r left join members m on m.room = r.id and m.user = @user and m.since_seq > r.gone_seq where r.listed = 1 and ${page}`,

@@ -101,6 +101,9 @@ export class Session {
       case 'disconnect':
         this.#people.disconnect(operation, turn.ts);
         break;
+      case 'revoke':
+        this.#people.revoke(operation, turn.ts);
+        break;
       case 'prune':
         return this.#people.prune(operation, turn.ts);
       case 'presence':

@@ -7,7 +7,7 @@ import type { EntryKind, Status } from '../protocol/pushes.ts';
 import type { EntryRecord, StoredBody } from '../thread/messages.ts';
 
 export const kinds: readonly EntryKind[] = ['message', 'created', 'member', 'settings', 'deleted'];
-export const roles: readonly Role[] = ['owner', 'admin', 'member'];
+export const roles: readonly Role[] = ['owner', 'admin', 'member', 'moderator', 'muted', 'invited', 'banned'];
 export const statuses: readonly Status[] = ['online', 'away', 'offline'];
 export const visibilities = ['public', 'private'] as const;
 /** Column `ended` of an inbox item; 0 while it waits. */

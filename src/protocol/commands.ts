@@ -24,7 +24,8 @@ const content = { body: z.unknown().optional(), bin: z.instanceof(Uint8Array).op
 /** Who a backend (an API key) acts for; refused from clients. */
 const as = user.optional();
 
-export const role = z.enum(['owner', 'admin', 'member']);
+/** What each may do is in authorize.ts. */
+export const role = z.enum(['owner', 'admin', 'moderator', 'member', 'muted', 'invited', 'banned']);
 export const position = z.strictObject({ epoch, seq });
 const settings = {
   visibility: z.enum(['public', 'private']).optional(),
@@ -85,6 +86,10 @@ export const commands = {
   who: z.strictObject({ op: z.literal('who'), id, users }),
   watch: z.strictObject({ op: z.literal('watch'), id, users }),
   unwatch: z.strictObject({ op: z.literal('unwatch'), id, users }),
+
+  // For the backend API only.
+  revoke: z.strictObject({ op: z.literal('revoke'), id, users }),
+  disable: z.strictObject({ op: z.literal('disable'), id, users, disabled: z.boolean() }),
 } as const;
 
 export type Op = keyof typeof commands;
@@ -129,6 +134,8 @@ export const routes: { readonly [K in Op]: Route } = {
   who: 'users',
   watch: 'users',
   unwatch: 'users',
+  revoke: 'users',
+  disable: 'users',
 };
 
 export function isOp(op: unknown): op is Op {

@@ -3,7 +3,7 @@
  * compares them), so that the client's published types stand without zod. Browser-safe: types only.
  */
 
-export type Role = 'owner' | 'admin' | 'member';
+export type Role = 'owner' | 'admin' | 'moderator' | 'member' | 'muted' | 'invited' | 'banned';
 export type Position = { epoch: string; seq: number };
 export type Settings = { visibility?: 'public' | 'private'; listed?: boolean; title?: string; membersMax?: number; history?: 'all' | 'sinceJoin' };
 
@@ -38,6 +38,9 @@ type Fields = {
   who: { users: string[] };
   watch: { users: string[] };
   unwatch: { users: string[] };
+  /** These two are for the backend API. */
+  revoke: { users: string[] };
+  disable: { users: string[]; disabled: boolean };
 };
 
 export type Op = keyof Fields;

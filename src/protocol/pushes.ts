@@ -90,6 +90,8 @@ export type Replies = {
   who: { users: Presence[] };
   watch: { users: Presence[] };
   unwatch: { users: string[] };
+  revoke: { users: string[] };
+  disable: { users: string[] };
 };
 export type Reply<O extends Op> = Replies[O];
 

@@ -73,6 +73,7 @@ export function failure(outcome: Outcome): CodedError | null {
     case 'room-full':
     case 'inbox-full':
     case 'rejected':
+    case 'revoked':
       return new CodedError('internal', `the store answered ${outcome.code}`);
   }
 }

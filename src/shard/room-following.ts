@@ -3,6 +3,7 @@
  * subscriber is `live`, or `behind` a position and fed pages until the page that reaches the head, which is sent together
  * with the attachment (DESIGN 11.11). So there is never a hole between replay and live.
  */
+import { authorize } from '../protocol/authorize.ts';
 import type { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import type { Gap, Replies } from '../protocol/pushes.ts';
@@ -10,6 +11,7 @@ import type { EntryRecord } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
 import { audienceOf, joined } from './room-audience.ts';
 import { catchUp } from './room-log.ts';
+import { likeAbsence, refuseAccess } from './room-refusal.ts';
 import type { RoomEffects, RoomState, Subscriber } from './room-state.ts';
 import { deliverApplied, drop, mayFollow } from './room-subscribers.ts';
 
@@ -18,7 +20,7 @@ const pageEntries = 500;
 
 export function subscribe(room: RoomState, connection: Connection, command: Command<'subscribe'>, effects: RoomEffects): void {
   const refusal = mayFollow(room, connection);
-  if (refusal !== null) return effects.refuse(connection, command.id, 'subscribe', refusal);
+  if (refusal !== null) return refuseAccess(room, connection, command, refusal, effects);
   const answer = (gaps: Gap[], position: number | null) => {
     follow(room, connection, command.presence ?? false, position, effects, () => {
       const reply: Replies['subscribe'] = { room: room.name, position: { epoch: effects.epoch, seq: room.headSeq }, recovered: gaps.length === 0 };
@@ -49,7 +51,13 @@ export function resume(
     done(false);
   };
   const refusal = mayFollow(room, connection);
-  if (refusal !== null) return refused(refusal);
+  if (refusal !== null) {
+    return likeAbsence(room, refusal, effects, () => {
+      // A later subscribe of his may have been granted meanwhile: then that one counts.
+      if (room.subscribers.has(connection.id) || room.locating.has(connection.id)) done(false);
+      else refused(refusal);
+    });
+  }
   const answer = (gaps: Gap[], from: number | null) => {
     follow(room, connection, false, from, effects, () => {
       const head: Position = { epoch: effects.epoch, seq: room.headSeq };
@@ -88,6 +96,8 @@ export function notFollowed(room: RoomState, connection: Connection, error: Code
 }
 
 export function unsubscribe(room: RoomState, connection: Connection, command: Command<'unsubscribe'>, effects: RoomEffects): void {
+  const refusal = authorize('unsubscribe', room.kind, room.relation(connection));
+  if (refusal !== null) return refuseAccess(room, connection, command, refusal, effects);
   room.locating.get(connection.id)?.();
   drop(room, connection, effects);
   effects.reply(connection, command.id, { room: room.name });

@@ -2,12 +2,13 @@
  * The log of a room as its actor sees it: sends appends to the store, applies exactly head + 1 (DESIGN 11.3), and reads what
  * it missed. Entitlement follows the log: a change of members or settings takes effect when its entry is applied.
  */
+import { authorize, restricts } from '../protocol/authorize.ts';
 import { CodedError, type ErrorCode } from '../protocol/codes.ts';
 import type { Role, Settings } from '../protocol/commands.ts';
 import type { MemberBody } from '../protocol/pushes.ts';
 import type { Append, EntryRecord, MessageAppend, Outcome } from '../thread/messages.ts';
 import { autoCreates } from '../thread/messages.ts';
-import type { CaughtUp, RoomEffects, RoomState } from './room-state.ts';
+import type { CaughtUp, MemberState, RoomEffects, RoomState } from './room-state.ts';
 import { detachAll, detachRevoked } from './room-subscribers.ts';
 
 const attemptsMax = 5;
@@ -69,6 +70,7 @@ function settle(room: RoomState, operation: Append | MessageAppend, outcome: Out
       return;
     case 'connected':
     case 'rejected':
+    case 'revoked':
     case 'pruned':
     case 'done':
       appending.refused(new CodedError('internal', `the store answered an append with ${outcome.code}`));
@@ -188,7 +190,7 @@ function change(room: RoomState, record: EntryRecord): void {
     case 'member': {
       const { user, role, change } = bodyOf<MemberBody>(record);
       // As in the store: a right given takes none away, so what was authorized before it stays authorized.
-      if (change !== 'joined' && change !== 'added') room.authSeq = record.seq;
+      if ((change !== 'joined' && change !== 'added') || restricts(role)) room.authSeq = record.seq;
       const member = room.members.get(user);
       if (role === null) room.members.delete(user);
       else if (member === undefined) room.members.set(user, joinedAt(record, role));
@@ -207,7 +209,7 @@ function change(room: RoomState, record: EntryRecord): void {
 }
 
 function mayFollowAfter(room: RoomState, record: EntryRecord): boolean {
-  return room.relationOf(bodyOf<MemberBody>(record).user) !== 'stranger';
+  return authorize('subscribe', room.kind, room.relationOf(bodyOf<MemberBody>(record).user)) === null;
 }
 
 function setSettings(room: RoomState, settings: Settings): void {
@@ -215,8 +217,9 @@ function setSettings(room: RoomState, settings: Settings): void {
   room.visibility = settings.visibility ?? 'public';
 }
 
-function joinedAt(record: EntryRecord, role: Role): { role: Role; sinceSeq: number; sinceTs: number; received: number; read: number } {
-  return { role, sinceSeq: record.seq, sinceTs: record.ts, received: 0, read: 0 };
+/** As in the store: marks begin before the joining entry. */
+function joinedAt({ seq, ts }: EntryRecord, role: Role): MemberState {
+  return { role, sinceSeq: seq, sinceTs: ts, received: seq - 1, read: seq - 1 };
 }
 
 /** The body of an entry that the hub itself wrote. */

@@ -2,14 +2,16 @@
  * Commands that change a room or its members. Each is one entry of the log; the room's mailbox waits until it is applied
  * (room.ts), so that what a connection sends after it is judged by the rights it left behind.
  */
+
+import { authorize, mayChangeRole, restricts } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
-import type { Command, Settings } from '../protocol/commands.ts';
+import type { Command, Role, Settings } from '../protocol/commands.ts';
 import type { EntryKind, MemberBody } from '../protocol/pushes.ts';
 import type { Change } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
-import { authorize, mayChangeRole } from './authorize.ts';
 import { append } from './room-log.ts';
-import { mayActFor } from './room-messages.ts';
+import { actingFor } from './room-messages.ts';
+import { refuseAccess } from './room-refusal.ts';
 import type { RoomEffects, RoomState } from './room-state.ts';
 
 export type ChangeOp = 'create' | 'update' | 'delete' | 'join' | 'leave' | 'setMember' | 'removeMember';
@@ -21,10 +23,12 @@ type Decision = { kind: EntryKind; change: Change; body: object; inbox?: string[
 export function changeRoom(room: RoomState, connection: Connection, command: ChangeCommand, effects: RoomEffects, settled: () => void): void {
   const mid = effects.mid();
   const attempt = (attempts: number) => {
-    const decision =
-      authorize(command.op, room.kind, room.relation(connection)) ??
-      ('as' in command ? mayActFor(connection, command.as) : null) ??
-      decide(room, connection, command);
+    const refusal = authorize(command.op, room.kind, room.relation(connection));
+    if (refusal !== null) {
+      refuseAccess(room, connection, command, refusal, effects);
+      return settled();
+    }
+    const decision = ('as' in command ? actingFor(connection, command.as) : null) ?? decide(room, connection, command);
     if (decision === null) {
       effects.reply(connection, command.id, replyTo(room, connection, command, room.headSeq));
       return settled();
@@ -83,6 +87,7 @@ function decide(room: RoomState, connection: Connection, command: ChangeCommand)
       return { kind: 'deleted', change: { type: 'delete' }, body: {} };
     case 'join':
       if (self === null) return new CodedError('bad-request', 'an API key joins as somebody', 'as');
+      if (room.members.get(self)?.role === 'invited') return roleOf(self, 'member');
       if (room.members.has(self) || room.reserved === 'dm') return null;
       return {
         kind: 'member',
@@ -97,10 +102,10 @@ function decide(room: RoomState, connection: Connection, command: ChangeCommand)
       if (current === command.role) return null;
       if (!mayChangeRole(room.relation(connection), current, command.role)) return new CodedError('forbidden');
       if (current === 'owner' && isLastOwner(room, command.user)) return new CodedError('forbidden', 'the last owner stays: make somebody else owner first');
-      const body: MemberBody = { user: command.user, change: current === null ? 'added' : 'role', role: command.role };
-      if (current !== null) return { kind: 'member', change: { type: 'role', user: command.user, role: command.role }, body };
-      // The one who was added learns it from his inbox, online or not.
-      return { kind: 'member', change: { type: 'join', user: command.user, role: command.role, membersMax: room.membersMax }, body, inbox: [command.user] };
+      if (current !== null && command.role === 'invited') return new CodedError('forbidden', 'only who has no role here is invited', 'role');
+      // His time in the room ended with the ban; what was said meanwhile does not become his.
+      if (current === 'banned') return new CodedError('forbidden', 'lift the ban first: remove him', 'role');
+      return current === null ? addition(room, command.user, command.role) : roleOf(command.user, command.role);
     }
     case 'removeMember': {
       const current = room.members.get(command.user)?.role ?? null;
@@ -111,10 +116,28 @@ function decide(room: RoomState, connection: Connection, command: ChangeCommand)
   }
 }
 
+function roleOf(user: string, role: Role): Decision {
+  return { kind: 'member', change: { type: 'role', user, role }, body: { user, change: 'role', role } satisfies MemberBody };
+}
+
+function addition(room: RoomState, user: string, role: Role): Decision {
+  const body: MemberBody = { user, change: 'added', role };
+  const join = { type: 'join' as const, user, role, membersMax: room.membersMax };
+  if (restricts(role)) return { kind: 'member', change: { ...join, restricts: true }, body };
+  // The one who was added or invited learns it from his inbox, online or not.
+  return { kind: 'member', change: join, body, inbox: [user] };
+}
+
 function removal(room: RoomState, user: string, change: 'left' | 'removed'): Decision {
   if (!room.members.has(user)) return change === 'left' ? null : new CodedError('not-found', 'not a member', 'user');
-  if (isLastOwner(room, user) && room.members.size > 1) return new CodedError('forbidden', 'the last owner stays: make somebody else owner first');
+  if (isLastOwner(room, user) && hasOthers(room, user)) return new CodedError('forbidden', 'the last owner stays: make somebody else owner first');
   return { kind: 'member', change: { type: 'leave', user }, body: { user, change, role: null } satisfies MemberBody };
+}
+
+/** Who is only invited, or banned, needs no owner. */
+function hasOthers(room: RoomState, user: string): boolean {
+  for (const [other, { role }] of room.members) if (other !== user && role !== 'invited' && role !== 'banned') return true;
+  return false;
 }
 
 function isLastOwner(room: RoomState, user: string): boolean {

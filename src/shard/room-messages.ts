@@ -1,18 +1,22 @@
 /** Messages into a room: publish (durable or ephemeral) and direct. The hot path of the hub: one object per message follows it to its answer. */
+
+import { authorize, mayActFor } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import { contentOf, type MessageContent } from '../protocol/validate.ts';
 import type { MessageAppend } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
-import { authorize } from './authorize.ts';
 import { type Appending, append, autoCreateCode } from './room-log.ts';
+import { refuseAccess } from './room-refusal.ts';
 import type { RoomEffects, RoomState } from './room-state.ts';
 
 type Message = Command<'publish'> | Command<'direct'>;
 
 export function publish(room: RoomState, connection: Connection, command: Message, effects: RoomEffects): void {
-  const refusal = authorize('publish', room.kind, room.relation(connection)) ?? mayActFor(connection, command.as);
-  if (refusal !== null) return effects.refuse(connection, command.id, command.op, refusal);
+  const refusal = authorize(command.op, room.kind, room.relation(connection));
+  if (refusal !== null) return refuseAccess(room, connection, command, refusal, effects);
+  const foreign = actingFor(connection, command.as);
+  if (foreign !== null) return effects.refuse(connection, command.id, command.op, foreign);
   const content = contentOf(command, connection.format, room.limits.bodyBytesMax);
   if (command.op === 'publish') {
     if (command.ephemeral) return pass(room, connection, command, content, effects);
@@ -22,8 +26,8 @@ export function publish(room: RoomState, connection: Connection, command: Messag
 }
 
 /** Only an API key says who a command is from. */
-export function mayActFor(connection: Connection, as: string | undefined): CodedError | null {
-  return as === undefined || connection.service ? null : new CodedError('forbidden', 'only an API key may act for a user');
+export function actingFor(connection: Connection, as: string | undefined): CodedError | null {
+  return as === undefined || mayActFor(connection.service ? 'service' : 'user') ? null : new CodedError('forbidden', 'only an API key may act for a user');
 }
 
 function senderOf(connection: Connection, command: Message): string | null {
@@ -76,7 +80,7 @@ class Publication implements Appending {
   }
 
   again(): void {
-    const refusal = authorize('publish', this.#room.kind, this.#room.relation(this.#connection));
+    const refusal = authorize(this.#command.op, this.#room.kind, this.#room.relation(this.#connection));
     if (refusal === null) this.send();
     else this.refused(refusal);
   }

@@ -1,10 +1,12 @@
 /** Questions about a room: history, info, members, delivery; and the marks that members set. None adds to the log. */
+
+import { authorize, authorizeOthers } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import { pageDefault } from '../protocol/limits.ts';
 import type { EntryRecord } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
-import { authorize } from './authorize.ts';
+import { refuseAccess } from './room-refusal.ts';
 import type { RoomEffects, RoomState } from './room-state.ts';
 
 const historyBytes = 512 * 1024;
@@ -13,7 +15,7 @@ export type ReadOp = 'history' | 'info' | 'members' | 'delivery' | 'mark';
 
 export function askRoom(room: RoomState, connection: Connection, command: Command<ReadOp>, effects: RoomEffects): void {
   const refusal = authorize(command.op, room.kind, room.relation(connection));
-  if (refusal !== null) return effects.refuse(connection, command.id, command.op, refusal);
+  if (refusal !== null) return refuseAccess(room, connection, command, refusal, effects);
   switch (command.op) {
     case 'history':
       return history(room, connection, command, effects);
@@ -73,8 +75,9 @@ function delivery(room: RoomState, connection: Connection, command: Command<'del
   effects.read(
     { read: 'delivery', room: room.name, mid: command.mid, user: command.user ?? null },
     ({ sender, deliveries }) => {
-      const relation = room.relation(connection);
-      const mayKnow = relation === 'service' || relation === 'owner' || relation === 'admin' || sender === connection.user;
+      const refusal = authorize('delivery', room.kind, room.relation(connection)); // his right may have ended while the store was asked
+      if (refusal !== null) return effects.refuse(connection, command.id, 'delivery', refusal);
+      const mayKnow = sender === connection.user || authorizeOthers('delivery', room.kind, room.relation(connection)) === null;
       if (!mayKnow || (sender === null && deliveries.length === 0))
         effects.refuse(connection, command.id, 'delivery', new CodedError('not-found', 'no such message of yours', 'mid'));
       else effects.reply(connection, command.id, { room: room.name, mid: command.mid, deliveries });

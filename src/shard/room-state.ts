@@ -4,6 +4,7 @@
  */
 
 import type { FilledOptions } from '../options.ts';
+import { type Relation, type RoomKind, reservedKind } from '../protocol/authorize.ts';
 import type { CodedError } from '../protocol/codes.ts';
 import type { Role, Settings } from '../protocol/commands.ts';
 import { dmUsers } from '../protocol/names.ts';
@@ -11,7 +12,6 @@ import type { RoomInfo } from '../protocol/pushes.ts';
 import type { MessageContent } from '../protocol/validate.ts';
 import type { ConnectionId, EntryRecord, Format, RoomKey, StoredRoom } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
-import { type Relation, type RoomKind, reservedKind } from './authorize.ts';
 import { Tail } from './tail.ts';
 
 export type RoomLimits = Pick<FilledOptions, 'roomMembersMax' | 'tailItemsMax' | 'tailBytesMax' | 'roomIdleMs' | 'audienceMax' | 'bodyBytesMax'> & {
@@ -66,6 +66,8 @@ export class RoomState {
   /** Listeners were last told only a number. */
   audienceLarge = false;
 
+  /** What waited for the room is being worked off: the store has just been asked for it. */
+  loading = false;
   exists = false;
   visibility: 'public' | 'private' = 'public';
   settings: Settings = {};

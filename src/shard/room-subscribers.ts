@@ -2,9 +2,10 @@
  * The subscribers of a room: who may be one, how one ends, and the entries that are applied and not delivered yet. Both the
  * log (which revokes) and following (which begins and ends) work on them through this file.
  */
-import { CodedError, type ErrorCode } from '../protocol/codes.ts';
+
+import { authorize } from '../protocol/authorize.ts';
+import type { CodedError, ErrorCode } from '../protocol/codes.ts';
 import type { Connection } from './actor.ts';
-import { authorize } from './authorize.ts';
 import { left } from './room-audience.ts';
 import type { RoomEffects, RoomState } from './room-state.ts';
 
@@ -49,6 +50,5 @@ export function deliverApplied(room: RoomState, effects: RoomEffects): void {
 }
 
 export function mayFollow(room: RoomState, connection: Connection): CodedError | null {
-  if (connection.service) return new CodedError('forbidden', 'an API key has no socket to follow a room with');
   return authorize('subscribe', room.kind, room.relation(connection));
 }

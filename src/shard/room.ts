@@ -159,7 +159,9 @@ export class RoomActor {
         this.#witness.step(0, this.turnBytes);
         this.state.load(stored);
         this.#phase = 'ready';
+        this.state.loading = true;
         this.#drain();
+        this.state.loading = false;
       },
       (error) => {
         this.#phase = 'absent';

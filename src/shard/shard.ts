@@ -21,6 +21,7 @@ import { Feed } from './feed.ts';
 import { Outlet } from './outlet.ts';
 import { presenceCommand, watchAgain } from './presence-command.ts';
 import { Reads } from './reads.ts';
+import { revoke } from './revoke.ts';
 import { type RoomBus, Rooms } from './rooms.ts';
 import { UserDirectory } from './user-directory.ts';
 
@@ -199,6 +200,9 @@ export class Shard {
       case 'watch':
       case 'unwatch':
         return presenceCommand(users, connection, command, outlet);
+      case 'revoke':
+      case 'disable':
+        return revoke(users, connection, command, outlet);
       case 'hello':
       case 'refresh':
       case 'ping':
@@ -222,7 +226,7 @@ export class Shard {
     if (connection === undefined) return;
     switch (message.t) {
       case 'hello':
-        return users.hello(connection, message.again, connection.device !== '', outlet);
+        return users.hello(connection, { ...message, named: connection.device !== '' }, outlet);
       case 'follow':
         return this.#rooms.follow(connection, message.room, message.position, message.presence, outlet);
       case 'scopes':

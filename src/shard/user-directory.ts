@@ -6,7 +6,7 @@ import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import type { ConnectionId, InboxItem, InboxLoss, Operation } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
-import { UserActor, type UserLimits } from './user.ts';
+import { type Hello, UserActor, type UserLimits } from './user.ts';
 import { listRooms } from './user-rooms.ts';
 
 type Prune = Extract<Operation, { type: 'prune' }>;
@@ -37,8 +37,8 @@ export class UserDirectory {
     return this.#actors.get(user);
   }
 
-  hello(connection: Connection, again: boolean, named: boolean, effects: Effects): void {
-    this.#open(connection.user).hello(connection, again, named, effects);
+  hello(connection: Connection, hello: Hello, effects: Effects): void {
+    this.#open(connection.user).hello(connection, hello, effects);
   }
 
   /** Last of a connection, in every shard that knew it. */

@@ -24,6 +24,7 @@ const waitingMax = 64;
 /** The state of all sessions that are open. */
 const open: Session['state'] = { is: 'open' };
 
+export type Hello = Pick<Session, 'again' | 'named' | 'issuedAt'>;
 type UserCommand = Command<'ack' | 'status'>;
 type Session = {
   readonly connection: Connection;
@@ -31,6 +32,8 @@ type Session = {
   readonly named: boolean;
   /** The gateway had it welcomed by an earlier incarnation of this shard. */
   readonly again: boolean;
+  /** When its token was issued, ms. */
+  readonly issuedAt: number;
   state: { is: 'connecting' | 'stalled'; waiting: UserCommand[]; idle: boolean } | { is: 'open' };
 };
 
@@ -55,9 +58,9 @@ export class UserActor {
     this.#inbox = new UserInbox(user, limits.inboxItemsMax, this.#wake);
   }
 
-  hello(connection: Connection, again: boolean, named: boolean, effects: Effects): void {
+  hello(connection: Connection, { again, named, issuedAt }: Hello, effects: Effects): void {
     if (this.#sessions.has(connection.id)) return;
-    const session: Session = { connection, named, again, state: { is: 'connecting', waiting: [], idle: false } };
+    const session: Session = { connection, named, again, issuedAt, state: { is: 'connecting', waiting: [], idle: false } };
     this.#sessions.set(connection.id, session);
     this.#connect(session, effects);
   }
@@ -71,6 +74,13 @@ export class UserActor {
     this.#inbox.close(connection.id);
     this.#disconnect(connection.id, effects);
     this.#wake();
+  }
+
+  /** The store has it: who is admitted is closed. Those on their way to the store are judged there, by their tokens. */
+  revoked(effects: Effects): void {
+    const connections: ConnectionId[] = [];
+    for (const [id, { again, state }] of this.#sessions) if (again || state.is === 'open') connections.push(id);
+    if (connections.length > 0) effects.tell({ t: 'evict', connections, close: 'revoked' });
   }
 
   command(connection: Connection, command: UserCommand, effects: Effects): void {
@@ -140,11 +150,11 @@ export class UserActor {
   }
 
   #connect(session: Session, effects: Effects): void {
-    const { connection, named, again } = session;
+    const { connection, named, again, issuedAt } = session;
     const { connectionsPerUserMax: perUserMax, connectionPolicy: policy, devicesMax } = this.#limits;
     this.presence.expect();
     const accepted = effects.commit(
-      { type: 'connect', user: this.user, device: connection.device, named, connection: connection.id, perUserMax, policy, devicesMax, again },
+      { type: 'connect', user: this.user, device: connection.device, named, connection: connection.id, perUserMax, policy, devicesMax, again, issuedAt },
       (outcome) => {
         this.presence.expected();
         this.#answered(session, outcome, effects);
@@ -165,11 +175,12 @@ export class UserActor {
     if (code === 'connected') {
       evict(outcome.victims, effects);
       this.#connected(session, outcome, effects);
-    } else if (code === 'rejected') this.#unconnected(session, 'connection-limit', effects);
+    } else if (code === 'revoked') this.#unconnected(session, 'revoked', effects);
+    else if (code === 'rejected') this.#unconnected(session, 'connection-limit', effects);
     else this.#unconnected(session, code === 'storage' ? 'overloaded' : 'fault', effects);
   }
 
-  #connected(session: Session, admitted: { acked: number; head: number; allMark: number }, effects: Effects): void {
+  #connected(session: Session, admitted: { acked: number; head: number; allMark: number; revokedAt: number }, effects: Effects): void {
     const { connection, again, state } = session;
     if (this.#sessions.get(connection.id) !== session || state.is === 'open') {
       // Gone meanwhile; its `connect` has set the user online in the store.
@@ -180,8 +191,8 @@ export class UserActor {
     this.presence.connected(connection.id, !again, effects);
     this.presence.note(connection.id, { idle: state.idle }, effects);
     this.#inbox.open(connection, admitted.acked, admitted.head, again);
-    const { acked, head, allMark } = admitted;
-    if (!again) effects.tell({ t: 'welcome', connection: connection.id, epoch: this.#epoch, inbox: { head, acked }, allMark });
+    const { acked, head, allMark, revokedAt } = admitted;
+    if (!again) effects.tell({ t: 'welcome', connection: connection.id, epoch: this.#epoch, inbox: { head, acked }, allMark, revokedAt });
     for (const command of state.waiting) this.#run(session, command, effects);
     this.#inbox.feed(connection.id, effects);
   }

@@ -27,7 +27,7 @@ export type ToShard =
   /** First message of a connection to this shard. `service`: an API key, which may act for others. */
   | { t: 'open'; connection: ConnectionId; user: string; device: string; format: Format; service: boolean; scopes: string[] }
   /** To the user's home shard only, after `open`. Answered by `welcome` or `refuse`; `again` (after a shard's death) by nothing. */
-  | { t: 'hello'; connection: ConnectionId; again: boolean }
+  | { t: 'hello'; connection: ConnectionId; again: boolean; issuedAt: number }
   /** Follow `room` without a command: the broadcast room at hello, and every subscription after a shard's death. */
   | { t: 'follow'; connection: ConnectionId; room: string; position: Position | 'mark'; presence: boolean }
   /** A refreshed token gave the connection other scopes: to every shard that has it open. */
@@ -72,7 +72,7 @@ export type ToGateway =
   | { t: 'room'; roomKey: RoomKey; room: string }
   /** The room's actor is put away; no subscriber is left. */
   | { t: 'forget'; roomKey: RoomKey }
-  | { t: 'welcome'; connection: ConnectionId; epoch: string; inbox: { head: number; acked: number }; allMark: number }
+  | { t: 'welcome'; connection: ConnectionId; epoch: string; inbox: { head: number; acked: number }; allMark: number; revokedAt: number }
   | { t: 'refuse'; connection: ConnectionId; close: CloseReason }
   /** Close these connections of this node: victims of a limit, of the same device, or of a revocation. */
   | { t: 'evict'; connections: ConnectionId[]; close: CloseReason }
@@ -107,15 +107,15 @@ export type Change =
   | { type: 'settings'; settings: Settings }
   /** Remove the room: members gone, first_seq = this entry's seq, older entries removed later in chunks. */
   | { type: 'delete' }
-  /** Insert a member if absent and below `membersMax` (`room-full`); present already: `duplicate` without an entry. */
-  | { type: 'join'; user: string; role: Role; membersMax: number }
+  /** Insert a member if absent and below `membersMax` (`room-full`); present already: `duplicate` without an entry. `restricts`: it takes a right away. */
+  | { type: 'join'; user: string; role: Role; membersMax: number; restricts?: true }
   | { type: 'role'; user: string; role: Role }
   | { type: 'leave'; user: string };
 
 /**
  * One entry to append. Preconditions, checked inside the transaction: `authSeq` equals the room's (`stale`), `mid` is unused
  * in the room (same sender: the first answer, `duplicate`; another: `conflict`). `autoCreate`: a missing room comes into
- * being with `defaults`; otherwise `not-found`. Changes other than `create` and `join` move the room's authSeq to this seq.
+ * being with `defaults`; otherwise `not-found`. Changes other than `create` and a `join` that does not restrict move the room's authSeq to this seq.
  */
 export type Append = {
   type: 'append';
@@ -162,7 +162,14 @@ export type Operation =
       policy: 'reject' | 'evict-oldest';
       devicesMax: number;
       again: boolean;
+      /** When the token was issued, ms; 0: it does not say. Nobody who is disabled, and no token of before a revocation, is admitted (`revoked`). */
+      issuedAt: number;
     }
+  /**
+   * Tokens of the user that were issued until now are refused from now on, and his connections are victims. `disabled`: all of them, until it is
+   * `false` again, which revokes nothing; null: as it was.
+   */
+  | { type: 'revoke'; user: string; disabled: boolean | null }
   | { type: 'disconnect'; user: string; connection: ConnectionId }
   /**
    * After a shard's death, for the users placed in it: this node's connections through the number `through` that are not
@@ -183,9 +190,9 @@ export type Outcome =
   | { code: 'duplicate'; seq: number }
   | { code: 'stale' | 'conflict' | 'exists' | 'not-found' | 'room-full' | 'inbox-full' }
   | { code: 'storage'; message: string }
-  /** To `connect`: victims to close on this node, the device's inbox cursor, the highest n, and the user's mark in `all:`. */
-  | { code: 'connected'; victims: { connection: ConnectionId; close: CloseReason }[]; acked: number; head: number; allMark: number }
-  | { code: 'rejected' }
+  /** To `connect`: victims to close on this node, the device's inbox cursor, the highest n, the user's mark in `all:`, and until when tokens are revoked. */
+  | { code: 'connected'; victims: { connection: ConnectionId; close: CloseReason }[]; acked: number; head: number; allMark: number; revokedAt: number }
+  | { code: 'rejected' | 'revoked' }
   /** To `prune`: who went offline by it. */
   | { code: 'pruned'; users: string[] }
   | { code: 'done' };

@@ -34,3 +34,13 @@ export function rulesWithoutProof(protocol: string, tests: readonly Source[]): C
     ...proven.filter(({ rule }) => !known.has(rule)).map(({ rule, path }) => `${path}: there is no rule ${rule}`),
   ];
 }
+
+/** Routes that files of `src/http` add, as the rows of the authorization table name them. Those of `api` are below its prefix. */
+export function routesIn(files: readonly Source[]): string[] {
+  return files.flatMap(({ text }) =>
+    [...text.matchAll(/\b(api|app)\.(get|post|put|patch|delete)\(\s*([`'])([^`']+)\3/g)].map(([, on, method = '', , path = '']) => {
+      const whole = on === 'api' ? `/api/v1${path}` : path.replace(/\$\{prefix\}/, '/api/v1');
+      return `${method.toUpperCase()} ${whole}`;
+    }),
+  );
+}

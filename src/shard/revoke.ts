@@ -1,0 +1,34 @@
+/**
+ * `revoke` and `disable` for the users of one shard: stored first, then their connections of this node are closed, then it is
+ * answered (DESIGN 11.15). Called by the shard's loop; of the backend API only, as the authorization table says.
+ */
+import { maySend } from '../protocol/authorize.ts';
+import { CodedError } from '../protocol/codes.ts';
+import type { Command } from '../protocol/commands.ts';
+import type { Connection, Effects } from './actor.ts';
+import { failure } from './kept.ts';
+import type { UserDirectory } from './user-directory.ts';
+
+export function revoke(users: UserDirectory, connection: Connection, command: Command<'revoke' | 'disable'>, effects: Effects): void {
+  const { id, op } = command;
+  if (!maySend(connection.service ? 'service' : 'user', op)) return effects.refuse(connection, id, op, new CodedError('forbidden'));
+  const disabled = command.op === 'disable' ? command.disabled : null;
+  const names = [...new Set(command.users)];
+  let left = names.length;
+  let failed: CodedError | null = null;
+  const settled = (error: CodedError | null): void => {
+    failed ??= error;
+    if (--left > 0) return;
+    if (failed === null) effects.part(connection, id, { users: names });
+    else effects.refuse(connection, id, op, failed);
+  };
+  for (const user of names) {
+    const accepted = effects.commit({ type: 'revoke', user, disabled }, (outcome) => {
+      const error = failure(outcome);
+      // On the way to the gateway ahead of the answer: the sockets are closed when the backend hears of it.
+      if (error === null && disabled !== false) users.find(user)?.revoked(effects);
+      settled(error);
+    });
+    if (!accepted) settled(new CodedError('busy'));
+  }
+}
