@@ -120,7 +120,7 @@ export class StoreModel implements Store {
         autoCreate: autoCreates[autoCreate] ?? null,
         kind: 'message',
         change: null,
-        inbox: origin === undefined ? null : [...(dmUsers(room) ?? [])],
+        inbox: origin === undefined ? null : (dmUsers(room) ?? []).filter((user) => user !== from).concat(from ?? []),
         origin: typeof origin === 'string' && from !== null ? { user: from, device: origin } : null,
       };
       const outcome = this.#append(append, notices);

@@ -1,8 +1,9 @@
 /** A reader thread's loop: answers each request on the port it came by, one after the other. Never writes, never waits. */
 import type { MessagePort } from 'node:worker_threads';
 import type { Clock } from '../thread/clock.ts';
+import { toColumns } from '../thread/entry-columns.ts';
 import type { Log } from '../thread/log.ts';
-import type { ReadRequest, ReadResult } from '../thread/messages.ts';
+import type { ReadKind, ReadReply, ReadRequest, ReadResult } from '../thread/messages.ts';
 import type { Witness } from '../thread/witness.ts';
 import type { StoreReader } from './store.ts';
 
@@ -58,7 +59,7 @@ export class ReadServer {
     const began = this.#clock.tick();
     this.#witness.calling();
     try {
-      return { request, reply: await this.#reader.read(query) };
+      return packed(request, query.read, await this.#reader.read(query));
     } catch (error) {
       this.#counts.failed++;
       this.#log('error', 'a read failed', { read: query.read, error: String(error) });
@@ -78,4 +79,16 @@ export class ReadServer {
     this.#stopped = null;
     stopped?.();
   }
+}
+
+function packed(request: number, read: ReadKind, reply: ReadReply[ReadKind]): ReadResult {
+  if (read === 'entries') {
+    const { entries, more } = reply as ReadReply['entries'];
+    return { request, reply: { entries: [], more }, entries: toColumns(entries) };
+  }
+  if (read === 'inbox') {
+    const { items, losses, head } = reply as ReadReply['inbox'];
+    return { request, reply: { items: [], losses, head }, entries: toColumns(items.map(({ entry }) => entry)), n: items.map(({ n }) => n) };
+  }
+  return { request, reply };
 }

@@ -32,6 +32,7 @@ export class Inboxes {
   readonly #end: Statement<[number, number, number, number]>;
   readonly #weigh: Statement<[number, number, number], { items: number; bytes: number }>;
   readonly #done: Statement<[number, number, number, number]>;
+  readonly #doneReceived: Statement<[number, number, number, number, number, number, number]>;
   readonly #sent: Statement<[number, number, number, number]>;
   readonly #received: Statement<[number, number, number, number]>;
   readonly #otherDevices: Statement<[number, string], number>;
@@ -59,6 +60,9 @@ export class Inboxes {
     const waitingBetween = 'user = ? and n between ? and ? and ended_at is null';
     this.#weigh = db.prepare(`select count(*) as items, coalesce(sum(bytes), 0) as bytes from inbox where ${waitingBetween}`);
     this.#done = db.prepare(`update inbox set ended_at = ?, ended = ${ended.received} where ${waitingBetween}`);
+    this.#doneReceived = db.prepare(
+      `update inbox set ended_at = ?, ended = ${ended.received}, received_at = case when received_at is null and n >= ? and n <= ? then ? else received_at end where ${waitingBetween}`,
+    );
     this.#sent = db.prepare(`update inbox set sent_at = ? where ${waitingBetween} and sent_at is null`);
     this.#received = db.prepare(`update inbox set received_at = ? where ${waitingBetween} and received_at is null`);
     this.#otherDevices = db.prepare<[number, string], number>('select count(*) from devices where user = ? and device <> ?').pluck();
@@ -149,14 +153,11 @@ export class Inboxes {
     const before = this.#cursor.get(id, device);
     if (before === undefined) return;
     let cursor = Math.max(before, Math.min(through, inbox.head));
-    const received = Math.min(cursor, inbox.received + chunkMax);
-    if (received > inbox.received) {
-      this.#received.run(ts, id, inbox.received + 1, received);
-      inbox.received = received;
-    }
+    const got = { from: inbox.received + 1, to: Math.min(cursor, inbox.received + chunkMax) };
+    inbox.received = Math.max(inbox.received, got.to);
     while (cursor < inbox.head && this.#origin.get(id, cursor + 1) === device) cursor++; // its own words were never sent to it
     this.#moveCursor.run(cursor, ts, id, device);
-    this.#settle(inbox, ts);
+    this.#settle(inbox, ts, got);
     this.rows.touch(inbox);
   }
 
@@ -240,15 +241,22 @@ export class Inboxes {
     this.#widenLoss.run(second.to_n, ended.dropped, id, first.from_n);
   }
 
-  /** Ends what every known device has passed; true if anything moved. A user without devices keeps all. */
-  #settle(inbox: Inbox, ts: number): boolean {
-    const lowest = this.#lowestCursor.get(inbox.user) ?? 0;
-    const to = Math.min(lowest, inbox.low + chunkMax - 1);
-    this.#dropLosses.run(inbox.user, lowest);
-    this.#trimLoss.run(lowest + 1, inbox.user, lowest);
-    if (to < inbox.low) return false;
-    const { items, bytes } = this.#weigh.get(inbox.user, inbox.low, to) ?? { items: 0, bytes: 0 };
-    if (items > 0) this.#done.run(ts, inbox.user, inbox.low, to);
+  /**
+   * Ends what every known device has passed; true if anything moved. A user without devices keeps all. `got`: items of which
+   * it is yet to be written that a device has them, mostly the very ones that end by it: then one update does both.
+   */
+  #settle(inbox: Inbox, ts: number, got = { from: 1, to: 0 }): boolean {
+    const { user, low } = inbox;
+    const lowest = this.#lowestCursor.get(user) ?? 0;
+    const to = Math.min(lowest, low + chunkMax - 1);
+    const both = got.from >= low && got.to <= to;
+    if (got.from <= got.to && !both) this.#received.run(ts, user, got.from, got.to);
+    this.#dropLosses.run(user, lowest);
+    this.#trimLoss.run(lowest + 1, user, lowest);
+    if (to < low) return false;
+    const { items, bytes } = to >= inbox.head ? inbox : (this.#weigh.get(user, low, to) ?? { items: 0, bytes: 0 });
+    if (items > 0 && both) this.#doneReceived.run(ts, got.from, got.to, ts, user, low, to);
+    else if (items > 0) this.#done.run(ts, user, low, to);
     inbox.items -= items;
     inbox.bytes -= bytes;
     inbox.low = to + 1;

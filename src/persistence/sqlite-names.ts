@@ -1,11 +1,12 @@
 /**
  * The interned users of one writing connection, and the bounded cache that it, the rooms and the inboxes use. An id, once given, stays,
- * so cached ids hold whatever other processes write; only a rollback takes new ones back.
+ * so cached ids hold whatever other processes write; only a rollback takes new ones back. Readers look the other way.
  */
 import type { Statement } from 'better-sqlite3';
 import type { Db } from './sqlite-open.ts';
 
 const usersMax = 200_000;
+const namesMax = 50_000;
 
 /** Keeps what was used lately: at most `max` values after each `rotate`, which drops what was not used since the last but one. */
 export class Cache<K, V> {
@@ -66,5 +67,25 @@ export class Users {
     const id = this.cache.get(name) ?? this.#find.get(name);
     if (id !== undefined) this.cache.set(name, id);
     return id;
+  }
+}
+
+/** The names of users, or of rooms, for a reading connection: cheaper than a join that looks each up for every row. */
+export class NamesById {
+  readonly #cache = new Cache<number, string>(namesMax);
+  readonly #find: Statement<[number], string>;
+
+  constructor(db: Db, table: 'users' | 'rooms') {
+    this.#find = db.prepare<[number], string>(`select name from ${table} where id = ?`).pluck();
+  }
+
+  of(id: number): string | null {
+    const cached = this.#cache.get(id);
+    if (cached !== undefined) return cached;
+    const name = this.#find.get(id);
+    if (name === undefined) return null;
+    this.#cache.set(id, name);
+    this.#cache.rotate();
+    return name;
   }
 }

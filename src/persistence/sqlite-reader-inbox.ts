@@ -2,10 +2,11 @@
 import type { Statement } from 'better-sqlite3';
 import type { Delivery, DeliveryState } from '../protocol/pushes.ts';
 import type { ReadQuery, ReadReply, StoredInbox } from '../thread/messages.ts';
+import { NamesById } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
-import { bodyBytes, type EntryRow, ended, entryColumns, entryOf, lossReason, senderJoin, uuidBytes } from './sqlite-words.ts';
+import { bodyBytes, type EntryRow, ended, entryColumns, entryOf, lossReason, uuidBytes } from './sqlite-words.ts';
 
-type ItemRow = [...EntryRow, n: number, room: string];
+type ItemRow = [...EntryRow, n: number, room: number];
 type LedgerRow = {
   user: string;
   n: number;
@@ -20,23 +21,27 @@ type LedgerRow = {
 };
 
 export class InboxReader {
+  readonly #users: NamesById;
+  readonly #rooms: NamesById;
   readonly #head: Statement<[string], { user: number; head: number; low: number }>;
   readonly #items: Statement<[number, number], ItemRow>;
   readonly #losses: Statement<[number, number], { from: number; to: number; reason: number }>;
   readonly #message: Statement<[string, Buffer], { room: number; seq: number; sender: string | null }>;
   readonly #ledger: Statement<[number, number], LedgerRow>;
 
-  constructor(db: Db) {
+  constructor(db: Db, users: NamesById) {
+    this.#users = users;
+    this.#rooms = new NamesById(db, 'rooms');
     this.#head = db.prepare('select i.user, head_n as head, low_n as low from inboxes i join users u on u.id = i.user where u.name = ?');
     this.#items = db
       .prepare<[number, number], ItemRow>(
-        `select ${entryColumns}, i.n, r.name from inbox i join rooms r on r.id = i.room join entries e on e.room = i.room and e.seq = i.seq ${senderJoin}
+        `select ${entryColumns}, i.n, i.room from inbox i join entries e on e.room = i.room and e.seq = i.seq
          where i.user = ? and i.n >= ? and i.ended_at is null order by i.n`,
       )
       .raw();
     this.#losses = db.prepare('select from_n as "from", to_n as "to", reason from inbox_losses where user = ? and to_n >= ? order by from_n');
     this.#message = db.prepare(
-      `select e.room, e.seq, s.name as sender from rooms r join entries e on e.room = r.id ${senderJoin} where r.name = ? and e.mid = ? and e.seq >= r.first_seq`,
+      `select e.room, e.seq, s.name as sender from rooms r join entries e on e.room = r.id left join users s on s.id = e.sender where r.name = ? and e.mid = ? and e.seq >= r.first_seq`,
     );
     this.#ledger = db.prepare(
       `select u.name as user, i.n, i.queued_at as queuedAt, i.sent_at as sentAt, i.received_at as receivedAt, i.read_at as readAt, i.ended_at as endedAt, i.ended,
@@ -59,7 +64,7 @@ export class InboxReader {
         last = (items.at(-1) as StoredInbox['items'][number]).n;
         break;
       }
-      items.push({ n, entry: entryOf(room, [seq, kind, mid, sender, ts, thread, body]) });
+      items.push({ n, entry: entryOf(this.#rooms.of(room) ?? '', [seq, kind, mid, sender, ts, thread, body], this.#users) });
     }
     return { items, losses: this.#lost(inbox.user, after, last), head: inbox.head };
   }

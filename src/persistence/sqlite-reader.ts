@@ -6,10 +6,11 @@ import type { Statement } from 'better-sqlite3';
 import type { Settings } from '../protocol/commands.ts';
 import { allRoom } from '../protocol/names.ts';
 import type { EntryRecord, ReadKind, ReadQuery, ReadReply } from '../thread/messages.ts';
+import { NamesById } from './sqlite-names.ts';
 import { type Db, type OpenDatabase, openForReading } from './sqlite-open.ts';
 import { InboxReader } from './sqlite-reader-inbox.ts';
 import { RoomLists } from './sqlite-reader-rooms.ts';
-import { bodyBytes, type EntryRow, entryColumns, entryOf, kinds, roles, senderJoin, statuses, visibilities } from './sqlite-words.ts';
+import { bodyBytes, type EntryRow, entryColumns, entryOf, kinds, roles, statuses, visibilities } from './sqlite-words.ts';
 import type { StoreReader } from './store.ts';
 
 type RoomRow = {
@@ -28,6 +29,7 @@ type Query<K extends ReadKind> = Extract<ReadQuery, { read: K }>;
 
 export class SqliteReader implements StoreReader {
   readonly #db: Db;
+  readonly #users: NamesById;
   readonly #inboxes: InboxReader;
   readonly #lists: RoomLists;
   readonly #snapshot: (query: ReadQuery) => ReadReply[ReadKind];
@@ -42,7 +44,8 @@ export class SqliteReader implements StoreReader {
   constructor(data: string, open?: OpenDatabase) {
     const db = openForReading(data, open);
     this.#db = db;
-    this.#inboxes = new InboxReader(db);
+    this.#users = new NamesById(db, 'users');
+    this.#inboxes = new InboxReader(db, this.#users);
     this.#lists = new RoomLists(db);
     this.#snapshot = db.transaction((query: ReadQuery) => this.#answer(query));
     this.#room = db.prepare(
@@ -52,7 +55,7 @@ export class SqliteReader implements StoreReader {
       `select u.name as user, role, since_seq as sinceSeq, since_ts as sinceTs, received_seq as received, read_seq as read
        from members m join users u on u.id = m.user where room = ? and since_seq > ? order by u.name`,
     );
-    const entries = `select ${entryColumns} from entries e ${senderJoin} where room = ? and seq between ? and ? and (? is null or kind = ?) order by seq`;
+    const entries = `select ${entryColumns} from entries e where room = ? and seq between ? and ? and (? is null or kind = ?) order by seq`;
     this.#upward = db.prepare<[number, number, number, number | null, number | null], EntryRow>(entries).raw();
     this.#downward = db.prepare<[number, number, number, number | null, number | null], EntryRow>(`${entries} desc`).raw();
     // Ids at or above it belong to later epochs.
@@ -114,7 +117,7 @@ export class SqliteReader implements StoreReader {
     const only = kind === null ? null : kinds.indexOf(kind);
     let bytes = 0;
     for (const row of (descending ? this.#downward : this.#upward).iterate(room.id, Math.max(from, room.first), to, only, only)) {
-      const entry = entryOf(name, row);
+      const entry = entryOf(name, row, this.#users);
       bytes += bodyBytes(entry.body);
       if (entries.length > 0 && (entries.length >= limit || bytes > bytesMax)) return { entries, more: true };
       entries.push(entry);

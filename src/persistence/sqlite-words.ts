@@ -5,6 +5,7 @@
 import type { Role } from '../protocol/commands.ts';
 import type { EntryKind, Status } from '../protocol/pushes.ts';
 import type { EntryRecord, StoredBody } from '../thread/messages.ts';
+import type { NamesById } from './sqlite-names.ts';
 
 export const kinds: readonly EntryKind[] = ['message', 'created', 'member', 'settings', 'deleted'];
 export const roles: readonly Role[] = ['owner', 'admin', 'member', 'moderator', 'muted', 'invited', 'banned'];
@@ -33,19 +34,18 @@ function uuidText(hex: string): string | null {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
 
-/** Columns of `entries` joined with the sender's name, as `entryColumns` selects them. */
-export type EntryRow = [seq: number, kind: number, mid: string, sender: string | null, ts: number, thread: string, body: StoredBody];
-export const entryColumns = `e.seq, e.kind, ${hexOf('e.mid')}, s.name, e.ts, ${hexOf('e.thread')}, e.body`;
-export const senderJoin = 'left join users s on s.id = e.sender';
+/** Columns of `entries`, as `entryColumns` selects them; the sender by id. */
+export type EntryRow = [seq: number, kind: number, mid: string, sender: number | null, ts: number, thread: string, body: StoredBody];
+export const entryColumns = `e.seq, e.kind, ${hexOf('e.mid')}, e.sender, e.ts, ${hexOf('e.thread')}, e.body`;
 
-export function entryOf(room: string, row: EntryRow): EntryRecord {
-  const [seq, kind, mid, from, ts, thread, body] = row;
+export function entryOf(room: string, row: EntryRow, users: NamesById): EntryRecord {
+  const [seq, kind, mid, sender, ts, thread, body] = row;
   return {
     room,
     seq,
     kind: kinds[kind] as EntryKind,
     mid: uuidText(mid),
-    from,
+    from: sender === null ? null : users.of(sender),
     ts,
     thread: uuidText(thread),
     body,

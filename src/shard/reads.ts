@@ -4,6 +4,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { CodedError } from '../protocol/codes.ts';
+import { fromColumns } from '../thread/entry-columns.ts';
 import type { ReadKind, ReadQuery, ReadReply, ReadRequest, ReadResult } from '../thread/messages.ts';
 
 const waitingMax = 10_000;
@@ -51,7 +52,14 @@ export class Reads {
     this.#waiting.delete(result.request);
     this.#answered(() => {
       if (result.error !== undefined) waiting.failed(new CodedError('storage', 'the store could not be read'));
-      else waiting.done(result.reply as never);
+      else waiting.done(unpacked(result) as never);
     });
   }
+}
+
+function unpacked({ reply, entries: columns, n }: ReadResult): ReadResult['reply'] {
+  if (columns === undefined) return reply;
+  const entries = fromColumns(columns);
+  if (n === undefined) return { ...(reply as ReadReply['entries']), entries };
+  return { ...(reply as ReadReply['inbox']), items: entries.map((entry, i) => ({ n: n[i] as number, entry })) };
 }

@@ -9,6 +9,7 @@
 import type { CloseReason, ErrorCode } from '../protocol/codes.ts';
 import type { Position, Role, Settings } from '../protocol/commands.ts';
 import type { Delivery, DeliveryState, EntryKind, GapReason, Presence, RoomSummary, Status } from '../protocol/pushes.ts';
+import type { EntryColumns } from './entry-columns.ts';
 import type { Barred } from './quarantine.ts';
 
 export type Format = 'json' | 'msgpack';
@@ -257,7 +258,8 @@ export type ReadReply = {
 };
 export type ReadKind = keyof ReadReply;
 export type ReadRequest = { request: number; query: ReadQuery };
-export type ReadResult = { request: number; reply?: ReadReply[ReadKind]; error?: string };
+/** Entries travel apart from the rest of a reply, which then has none: of `entries` its own, of `inbox` those of its items with their `n`. */
+export type ReadResult = { request: number; reply?: ReadReply[ReadKind]; entries?: EntryColumns; n?: number[]; error?: string };
 
 // ---------------------------------------------------------------- control (supervisor ⇄ every thread)
 
