@@ -108,7 +108,7 @@ describe('Quarantine', () => {
     expect(quarantine.list()).toMatchObject([{ room: 'general', op: null }]);
     expect(barrier().bars('info', 'general', null, 'bob')).toBe(true);
     expect(barrier().bars('info', 'elsewhere', null, 'bob')).toBe(false);
-    expect(quarantine.stats()).toEqual({ rooms: 1, commands: 0, crashes: 3 });
+    expect(quarantine.stats()).toEqual({ barredRooms: 1, barredCommands: 0, crashes: 3 });
   });
 
   it('a command without a mid is told by what is asked by whom, even where it concerns no room', () => {

@@ -207,24 +207,4 @@ describe('Thread', () => {
     expect(watched.thread.incarnation).toBe(3);
     expect(watched.deaths).toBe(2);
   });
-
-  it('a task that dies again and again is given up', async () => {
-    const watched = watch();
-    await watched.thread.start();
-    let next: Promise<unknown> = Promise.resolve();
-    let given = false;
-    void watched.gaveUp.then(() => {
-      given = true;
-    });
-    for (let i = 0; i < 11; i++) {
-      await next;
-      const { port } = await order(watched.thread);
-      next = Promise.race([watched.started(), watched.gaveUp]);
-      port.postMessage('throw');
-      await next;
-      port.close();
-      if (given) break;
-    }
-    expect((await watched.gaveUp).message).toMatch(/shard 3 died 11 times/);
-  });
 });

@@ -65,6 +65,8 @@ const rows: Readonly<Record<string, Row>> = {
   shards: gauge('Shards linked'),
   quarantined: counter('Commands refused because what they name crashed its thread'),
   crashes: counter('Deaths of shards'),
+  barredRooms: gauge('Rooms set aside because they crash their thread'),
+  barredCommands: gauge('Commands set aside because they crash their thread'),
   heapBytes: gauge('JavaScript heap in use by the thread'),
   restarts: counter('Times the thread was replaced'),
 };

@@ -85,7 +85,7 @@ export class Quarantine {
 
   stats(): Record<string, number> {
     const { rooms, commands } = this.barred();
-    return { rooms: rooms.length, commands: commands.length, crashes: this.#counted };
+    return { barredRooms: rooms.length, barredCommands: commands.length, crashes: this.#counted };
   }
 
   #remember(of: string, crashes: Crash[]): void {

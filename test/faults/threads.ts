@@ -1,0 +1,244 @@
+/**
+ * What the rows of dying threads share: a hub whose threads can be struck from inside (test/fixtures/faults.mjs), users who write and
+ * follow rooms of every shard and repeat what they are told to repeat, and one fault after the other, measured by their acks.
+ */
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { v7 } from 'uuid';
+import type { HubProcess } from '../../src/testing/hub-process.ts';
+import { placeOf } from '../../src/thread/placement.ts';
+import { brittle } from '../kit/brittle.ts';
+import { RawClient } from '../kit/raw-client.ts';
+import { readLogs } from '../kit/reader.ts';
+import { percentile, rounded } from './percentile.ts';
+import { type FaultKit, type FaultReport, violationsOf } from './row.ts';
+
+export type Struck = 'shard' | 'persistence' | 'reader';
+/** `hangMs` and `storeHangMs`: the hub's; `nativeS`: how long the native call lasts, in seconds. */
+export type ThreadSize = { rounds: number; users: number; hangMs: number; storeHangMs: number; nativeS: number };
+
+const shards = 2;
+const paceMs = 4;
+
+type Stats = Record<string, Record<string, number>>;
+type Acked = { room: string; at: number; ms: number };
+type Pause = { what: Struck; how: string; ms: number; lagMs: number; backMs: number };
+
+export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, kit: FaultKit): Promise<FaultReport> {
+  const folder = kit.folder();
+  const { hangMs, storeHangMs } = size;
+  const hub = await kit.hub({ shards, hangMs, storeHangMs, tailItemsMax: 16, ...brittle(folder) });
+  const crowd = new Crowd(hub, kit, roomsOfEach());
+  await crowd.gather(size.users);
+  await crowd.acks(200);
+  const calm = crowd.take();
+  const hows = ['throw', 'reject', 'loop', 'memory', `native${size.nativeS}`];
+  const pauses: Pause[] = [];
+  const disturbed: number[] = [];
+  let roundAt = 0;
+  for (let round = 0; round < size.rounds; round++) {
+    // No thread more often than restarts are allowed within a minute.
+    if (round > 0) await sleep(Math.max(0, 60_000 - (performance.now() - roundAt)));
+    roundAt = performance.now();
+    for (const { what, how } of whats.flatMap((what) => hows.map((how) => ({ what, how })))) {
+      const before = await statsOf(hub);
+      await lagOf(hub);
+      const began = performance.now();
+      writeFileSync(join(folder, what), how);
+      await until(() => !existsSync(join(folder, what)));
+      const struck = await replaced(hub, what, before);
+      const back = performance.now();
+      await crowd.acksOfEachRoom();
+      const acked = crowd.take();
+      const affected = (room: string): boolean => what !== 'shard' || `shard${placeOf(room, shards)}` === struck;
+      const ms = longestGap(
+        began,
+        acked.filter(({ room }) => affected(room)),
+      );
+      pauses.push({ what, how: how.replace(/[\d.]+/, ''), ms, lagMs: await lagOf(hub), backMs: back - began });
+      for (const { room, ms } of acked) if (!affected(room)) disturbed.push(ms);
+      kit.say(`${what} ${how}: ${struck} replaced, longest pause of acks ${Math.round(ms)} ms, back after ${Math.round(back - began)} ms`);
+    }
+  }
+  const violations = await crowd.end();
+  const hung = (how: string): boolean => how === 'loop' || how === 'native';
+  const of = (wanted: (how: string) => boolean): number =>
+    rounded(
+      percentile(
+        pauses.flatMap(({ how, ms }) => (wanted(how) ? [ms] : [])),
+        0.99,
+      ),
+    );
+  const calmP99 = percentile(
+    calm.map(({ ms }) => ms),
+    0.99,
+  );
+  return {
+    figures: {
+      faults: pauses.length,
+      acked: crowd.acked,
+      lost: violations.filter((line) => line.startsWith('I1')).length,
+      pauseP99MsOfThrowRejectMemory: of((how) => !hung(how)),
+      pauseP99MsOfLoop: of((how) => how === 'loop'),
+      pauseP99MsOfNativeCall: of((how) => how === 'native'),
+      mainLoopLagMaxMs: rounded(Math.max(...pauses.map(({ lagMs }) => lagMs))),
+      ackP99MsCalm: rounded(calmP99),
+      backP99Ms: rounded(
+        percentile(
+          pauses.map(({ backMs }) => backMs),
+          0.99,
+        ),
+      ),
+      ...(whats.includes('shard') ? { ackP99MsOfOtherShards: rounded(percentile(disturbed, 0.99)) } : {}),
+    },
+    violations,
+    missed: Object.entries({
+      'acks pause more than 1 s for a thread that ended by itself': pauses.some(({ how, ms }) => !hung(how) && ms > 1_000),
+      'acks pause more than 5 s for a loop': pauses.some(({ how, ms }) => how === 'loop' && ms > 5_000),
+      'the main loop lagged more than 50 ms': pauses.some(({ lagMs }) => lagMs > 50),
+    }).flatMap(([miss, so]) => (so ? [miss] : [])),
+  };
+}
+
+/** Users who each follow all rooms and write to one, one message at a time, until they are told to end. */
+class Crowd {
+  acked = 0;
+  readonly #hub: HubProcess;
+  readonly #kit: FaultKit;
+  readonly #rooms: readonly string[];
+  readonly #clients: RawClient[] = [];
+  readonly #writing: Promise<void>[] = [];
+  readonly #odd: string[] = [];
+  #recent: Acked[] = [];
+  #waiting: (() => void)[] = [];
+  #ended = false;
+
+  constructor(hub: HubProcess, kit: FaultKit, rooms: readonly string[]) {
+    this.#hub = hub;
+    this.#kit = kit;
+    this.#rooms = rooms;
+  }
+
+  async gather(users: number): Promise<void> {
+    const { recorder } = this.#kit;
+    for (let i = 0; i < users; i++) {
+      const client = await RawClient.connect(this.#hub.url, { user: `user-${i}`, recorder, format: i % 2 ? 'json' : 'msgpack' });
+      this.#clients.push(client);
+      // From the first seq on, so that its stream is compared with the log.
+      for (const room of this.#rooms) await client.ok('subscribe', { room, position: { epoch: client.welcome?.epoch, seq: 0 } });
+    }
+    for (const [i, client] of this.#clients.entries()) this.#writing.push(this.#write(client, this.#rooms[i % this.#rooms.length] as string));
+    const reader = await RawClient.connect(this.#hub.url, { user: 'reader', recorder });
+    this.#clients.push(reader);
+    this.#writing.push(this.#read(reader));
+  }
+
+  /** What was acknowledged since the last call. */
+  take(): Acked[] {
+    return this.#recent.splice(0);
+  }
+
+  async acks(count: number): Promise<void> {
+    const enough = this.acked + count;
+    while (this.acked < enough) await this.#next();
+  }
+
+  /** Until every room has been written to from now on. */
+  async acksOfEachRoom(): Promise<void> {
+    const since = performance.now();
+    while (!this.#rooms.every((room) => this.#recent.some((one) => one.room === room && one.at - one.ms > since))) await this.#next();
+  }
+
+  /** Stops, waits until everybody has everything, and says what was not as it must be. */
+  async end(): Promise<string[]> {
+    this.#ended = true;
+    await Promise.all(this.#writing);
+    const logs = await readLogs(this.#hub.url, this.#rooms, this.#kit.recorder);
+    const heads = new Map([...logs].map(([room, entries]) => [room, entries.at(-1)?.seq ?? 0]));
+    const followers = this.#clients.slice(0, -1);
+    await Promise.all(followers.map((client) => client.until(() => this.#rooms.every((room) => client.entries(room).at(-1)?.seq === heads.get(room)))));
+    const doubled = followers.flatMap((client) => this.#rooms.filter((room) => client.entries(room).some(({ seq }, i) => seq !== i + 1)));
+    return [
+      ...this.#odd,
+      ...this.#kit.check(),
+      ...violationsOf({
+        'every socket was kept': this.#clients.every(({ ended }) => ended === null),
+        'every follower saw 1, 2, 3, … of every room, nothing twice': doubled.length === 0,
+      }),
+    ];
+  }
+
+  async #write(client: RawClient, room: string): Promise<void> {
+    while (!this.#ended) {
+      const began = performance.now();
+      await this.#repeat(client, 'publish', { room, mid: v7(), body: 'x'.repeat(80) });
+      const at = performance.now();
+      this.acked++;
+      this.#recent.push({ room, at, ms: at - began });
+      for (const go of this.#waiting.splice(0)) go();
+      await sleep(paceMs);
+    }
+  }
+
+  /** Old pages, which only the store has. */
+  async #read(client: RawClient): Promise<void> {
+    while (!this.#ended) {
+      await this.#repeat(client, 'history', { room: this.#rooms[0], after: 0, limit: 5 });
+      await sleep(paceMs);
+    }
+  }
+
+  /** As a good client: what may be repeated is repeated, with the same mid, and anything else is a finding. */
+  async #repeat(client: RawClient, op: 'publish' | 'history', fields: Record<string, unknown>): Promise<void> {
+    for (;;) {
+      const answer = await client.command(op, fields);
+      if (answer.op !== 'error') return;
+      if (!answer.retry) {
+        this.#odd.push(`${op} was refused for good: ${answer.code}`);
+        return;
+      }
+      await sleep(10);
+    }
+  }
+
+  #next(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}
+
+/** Three rooms for each shard. */
+function roomsOfEach(): string[] {
+  const names = Array.from({ length: 100 }, (_, i) => `room-${i}`);
+  return Array.from({ length: shards }, (_, shard) => names.filter((name) => placeOf(name, shards) === shard).slice(0, 3)).flat();
+}
+
+async function statsOf(hub: HubProcess): Promise<Stats> {
+  return (await (await fetch(`${hub.http}/stats`)).json()) as Stats;
+}
+
+/** The longest delay of the main loop since the last call. */
+async function lagOf(hub: HubProcess): Promise<number> {
+  const text = await (await fetch(`${hub.http}/metrics`)).text();
+  return Number(/^hubbub_event_loop_delay_seconds\{quantile="1"\} (\S+)/m.exec(text)?.[1]) * 1_000;
+}
+
+/** Waits until a thread of the role has had one more life, and its successor is there; its name. */
+async function replaced(hub: HubProcess, what: Struck, before: Stats): Promise<string> {
+  let struck: string | undefined;
+  await until(async () => {
+    const stats = await statsOf(hub);
+    struck = Object.keys(stats).find((thread) => thread.startsWith(what) && (stats[thread]?.restarts ?? 0) > (before[thread]?.restarts ?? 0));
+    return struck !== undefined && (await fetch(`${hub.http}/readyz`)).ok;
+  });
+  return struck ?? '';
+}
+
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await sleep(10);
+}
+
+function longestGap(began: number, acked: readonly Acked[]): number {
+  const times = [began, ...acked.map(({ at }) => at).filter((at) => at > began)].toSorted((a, b) => a - b);
+  return Math.max(0, ...times.slice(1).map((at, i) => at - (times[i] as number)));
+}

@@ -1,0 +1,100 @@
+/** Poison, restarts without end, and a process that was stopped: what becomes of a hub whose threads die, beyond that they are replaced. */
+import { v7 } from 'uuid';
+import { describe, expect, it } from 'vitest';
+import type { StartOptions } from '../../src/testing/hub-process.ts';
+import { placeOf } from '../../src/thread/placement.ts';
+import { brittle } from '../kit/brittle.ts';
+import { startHub, temporaryFolder } from '../kit/hub.ts';
+import { RawClient } from '../kit/raw-client.ts';
+
+/** A hub in which a message with the body {"poison": "throw"} takes its shard down. */
+async function brittleHub(options: StartOptions = {}) {
+  return await startHub({ shards: 2, apiKeys: [`ops:${key}`], rateLimit: 0, hangMs: 600, ...brittle(temporaryFolder()), ...options });
+}
+const key = 'key-0123456789abcdef0123456789abcdef';
+const names = Array.from({ length: 40 }, (_, i) => `room-${i}`);
+const [cursed = '', second = ''] = names.filter((name) => placeOf(name, 2) === 0);
+const elsewhere = names.find((name) => placeOf(name, 2) === 1) ?? '';
+
+/** As a client does: again with the same mid for as long as it is told to. Returns the code it ends with, and how many deaths that took. */
+async function insist(client: RawClient, fields: Record<string, unknown>): Promise<[code: string, restarts: number]> {
+  for (let restarts = 0; ; ) {
+    const answer = await client.command('publish', fields);
+    if (answer.op === 'ok') return ['ok', restarts];
+    if (!answer.retry) return [answer.code, restarts];
+    if (answer.code === 'restarted') restarts++;
+    else await client.settled(); // busy: the successor is not there yet
+  }
+}
+
+describe('poison', () => {
+  it('a command that crashes its shard three times is refused, without its room or its sender', async () => {
+    const hub = await brittleHub();
+    const client = await RawClient.connect(hub.url, { user: 'alice' });
+    await client.ok('subscribe', { room: cursed });
+    const innocent = client.command('publish', { room: second, mid: v7(), body: 'in the same batch' });
+    const poison = { room: cursed, mid: v7(), body: { poison: 'throw' } };
+    expect(await insist(client, poison)).toEqual(['quarantined', 3]);
+    expect(['ok', 'error']).toContain((await innocent).op);
+    expect(await client.refused('publish', poison)).toBe('quarantined');
+    expect(await insist(client, { room: cursed, mid: v7(), body: 'sound' })).toEqual(['ok', 0]);
+    expect((await client.next('entry', ({ body }) => body === 'sound')).room).toBe(cursed);
+    expect(client.ended).toBeNull();
+    const stats = (await (await fetch(`${hub.http}/stats`)).json()) as { quarantine: object };
+    expect(stats.quarantine).toEqual({ barredRooms: 0, barredCommands: 1, crashes: 3 });
+    expect(await (await fetch(`${hub.http}/metrics`)).text()).toMatch(/^hubbub_quarantine_barred_commands 1$/m);
+    expect(hub.stdout).toMatch(/a command crashed its shard repeatedly: quarantined/);
+  });
+
+  it('F8 a room in which different commands crash its shard, hanging it too, is refused and not followed again, until an operator lifts that', async () => {
+    const hub = await brittleHub();
+    const client = await RawClient.connect(hub.url, { user: 'alice' });
+    const other = await RawClient.connect(hub.url, { user: 'bob' });
+    for (const room of [cursed, second, elsewhere]) await client.ok('subscribe', { room });
+    for (const how of ['throw', 'loop']) {
+      const answer = await client.command('publish', { room: cursed, mid: v7(), body: { poison: how } });
+      expect(answer).toMatchObject({ code: 'restarted', retry: true });
+      expect(await other.ok('publish', { room: elsewhere, body: 'undisturbed' })).toMatchObject({ op: 'ok' });
+      await insist(other, { room: second, mid: v7(), body: 'back' });
+    }
+    await client.command('publish', { room: cursed, mid: v7(), body: { poison: 'memory' } });
+    expect(await client.next('unsubscribed')).toMatchObject({ room: cursed, reason: 'quarantined' });
+    expect(await client.refused('publish', { room: cursed, body: 'sound' })).toBe('quarantined');
+    expect(await other.refused('subscribe', { room: cursed })).toBe('quarantined');
+    expect(await insist(other, { room: second, mid: v7(), body: 'the last' })).toEqual(['ok', 0]);
+    await client.next('entry', ({ body }) => body === 'the last');
+    const ops = (path: string, method: string) => fetch(`${hub.http}/api/v1${path}`, { method, headers: { authorization: `Bearer ${key}` } });
+    expect(await (await ops('/quarantine', 'GET')).json()).toMatchObject({ quarantine: [{ room: cursed, op: null }] });
+    expect((await ops(`/quarantine/${second}`, 'DELETE')).status).toBe(404);
+    expect(await (await ops(`/quarantine/${cursed}`, 'DELETE')).json()).toEqual({ lifted: 1 });
+    await expect.poll(async () => (await other.command('publish', { room: cursed, body: 'sound' })).op).toBe('ok');
+  });
+});
+
+it('a hub whose threads die again and again ends, with a line that says so and code 70', async () => {
+  const hub = await brittleHub();
+  const client = await RawClient.connect(hub.url, { user: 'alice' });
+  const poison = async (): Promise<void> => {
+    // Rooms and commands that differ each time: nothing to set aside.
+    const rooms = names.filter((name) => placeOf(name, 2) === 0);
+    for (let deaths = 0; deaths < 2 * rooms.length; ) {
+      const { code } = await client.command('publish', { room: rooms[deaths % rooms.length], mid: v7(), body: { poison: 'throw' } });
+      if (code === 'restarted') deaths++;
+    }
+  };
+  await poison().catch(() => {}); // the connection ends with the hub
+  expect(await hub.exited).toEqual({ code: 70, signal: null });
+  expect(hub.stdout).toMatch(/shard 0 died 11 times within a minute/);
+});
+
+it('a process that was stopped for long, and goes on, replaces none of its threads and closes nobody', async () => {
+  const hub = await startHub({ hangMs: 500 });
+  const client = await RawClient.connect(hub.url, { user: 'alice' });
+  await client.ok('publish', { room: 'a', body: 1 });
+  process.kill(hub.pid, 'SIGSTOP');
+  await new Promise((resolve) => setTimeout(resolve, 1_500)); // the fault itself: longer than any limit of a thread
+  process.kill(hub.pid, 'SIGCONT');
+  for (let n = 0; n < 5; n++) await client.ok('publish', { room: 'a', body: n });
+  const stats = (await (await fetch(`${hub.http}/stats`)).json()) as Record<string, { restarts?: number }>;
+  expect(Object.values(stats).map(({ restarts = 0 }) => restarts)).toEqual(Object.values(stats).map(() => 0));
+});

@@ -1,0 +1,11 @@
+/** What makes the threads of a hub break on order: the options of a start, for tests and fault rows. Orders are described in test/fixtures/faults.mjs. */
+import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { StartOptions } from '../../src/testing/hub-process.ts';
+import { hubEntry, root } from './paths.ts';
+
+/** `folder`: where orders are put, as files. */
+export function brittle(folder: string): Pick<StartOptions, 'env'> {
+  const faults = pathToFileURL(join(root, 'test/fixtures/faults.mjs')).href;
+  return { env: { NODE_OPTIONS: `--import=${faults}`, HUBBUB_FAULTS: folder, HUBBUB_DIST: dirname(dirname(hubEntry)) } };
+}
