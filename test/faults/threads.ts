@@ -20,6 +20,7 @@ export type ThreadSize = { rounds: number; users: number; hangMs: number; storeH
 
 const shards = 2;
 const paceMs = 4;
+const pollMs = 10;
 
 type Stats = Record<string, Record<string, number>>;
 type Acked = { room: string; at: number; ms: number };
@@ -198,7 +199,7 @@ class Crowd {
         this.#odd.push(`${op} was refused for good: ${answer.code}`);
         return;
       }
-      await sleep(10);
+      await sleep(pollMs);
     }
   }
 
@@ -235,7 +236,7 @@ async function replaced(hub: HubProcess, what: Struck, before: Stats): Promise<s
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await sleep(10);
+  while (!(await condition())) await sleep(pollMs);
 }
 
 function longestGap(began: number, acked: readonly Acked[]): number {

@@ -11,6 +11,8 @@ import { RawClient } from '../kit/raw-client.ts';
 async function brittleHub(options: StartOptions = {}) {
   return await startHub({ shards: 2, apiKeys: [`ops:${key}`], rateLimit: 0, hangMs: 600, ...brittle(temporaryFolder()), ...options });
 }
+/** Longer than a thread may be silent. */
+const stoppedMs = 1_500;
 const key = 'key-0123456789abcdef0123456789abcdef';
 const names = Array.from({ length: 40 }, (_, i) => `room-${i}`);
 const [cursed = '', second = ''] = names.filter((name) => placeOf(name, 2) === 0);
@@ -92,7 +94,7 @@ it('a process that was stopped for long, and goes on, replaces none of its threa
   const client = await RawClient.connect(hub.url, { user: 'alice' });
   await client.ok('publish', { room: 'a', body: 1 });
   process.kill(hub.pid, 'SIGSTOP');
-  await new Promise((resolve) => setTimeout(resolve, 1_500)); // the fault itself: longer than any limit of a thread
+  await new Promise((resolve) => setTimeout(resolve, stoppedMs));
   process.kill(hub.pid, 'SIGCONT');
   for (let n = 0; n < 5; n++) await client.ok('publish', { room: 'a', body: n });
   const stats = (await (await fetch(`${hub.http}/stats`)).json()) as Record<string, { restarts?: number }>;
