@@ -37,7 +37,7 @@ async function heard(pieces: readonly Buffer[], beside: boolean, payloadMax = lo
   const server = new WebSocketServer({ ...limits, maxPayload: payloadMax });
   server.handleUpgrade({ method: 'GET', headers } as unknown as IncomingMessage, pipe, Buffer.alloc(0), (ws) => {
     const message = (payload: Buffer, binary: boolean): unknown => said.push(`${binary ? 'binary' : 'text'} ${payload.toString('hex')}`);
-    if (beside) startReading(ws, pipe as unknown as Socket, payloadMax, message);
+    if (beside) startReading(ws, pipe as unknown as Socket, payloadMax, null, (_of, payload, binary) => message(payload, binary));
     else ws.on('message', (payload, binary) => message(payload as Buffer, binary));
     ws.on('error', (error) => said.push(`error ${error.message}`));
     ws.on('ping', (payload) => said.push(`ping ${payload.toString('hex')}`));
@@ -127,7 +127,7 @@ describe('reading beside ws', () => {
     let judged = 0;
     pipe.on('data', (chunk: Buffer) => (judged += chunk.length));
     const ws = { on: () => {} };
-    startReading(ws as never, pipe as unknown as Socket, longest, (bytes) => taken.push(bytes.toString()));
+    startReading(ws as never, pipe as unknown as Socket, longest, null, (_of, bytes) => taken.push(bytes.toString()));
     pipe.push(Buffer.concat([frame('one'), frame('two'), frame('', { opcode: 9 }), frame('three')]));
     await turn();
     expect(taken).toEqual(['one', 'two', 'three']);

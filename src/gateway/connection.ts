@@ -61,13 +61,15 @@ export type Slot = {
   readonly lists: readonly [json: Connection[], msgpack: Connection[]];
 };
 
+const none: readonly string[] = [];
+
 export abstract class Sender {
   readonly number: ConnectionId;
   readonly format: Format;
   readonly service: boolean;
   user = '';
   device = '';
-  scopes: readonly string[] = [];
+  scopes: readonly string[] = none;
   home = 0;
   /** By shard: whether it knows of this sender. */
   readonly opened: boolean[];

@@ -24,21 +24,23 @@ const inEight = 127;
 /** The first byte, the masked length in eight, the mask. */
 const headBytesMax = 14;
 
-type Message = (payload: Buffer, binary: boolean) => void;
+/** Shared by all who read, so that `of` is told and not closed over: a closure of each would take memory. */
+type Message<Of> = (of: Of, payload: Buffer, binary: boolean) => void;
 type Listener = (this: Socket, chunk: Buffer) => void;
 
 /** Takes over from ws, unless that listens in another way than it is known to: then it reads all by itself. */
-export function startReading(ws: WebSocket, socket: Socket, payloadMax: number, message: Message): void {
+export function startReading<Of>(ws: WebSocket, socket: Socket, payloadMax: number, of: Of, message: Message<Of>): void {
   const [judge, another] = socket.listeners('data');
-  if (judge === undefined || another !== undefined) ws.on('message', (data, isBinary) => message(data as Buffer, isBinary));
-  else new Reading(socket, judge as Listener, payloadMax, message).start(ws);
+  if (judge === undefined || another !== undefined) ws.on('message', (data, isBinary) => message(of, data as Buffer, isBinary));
+  else new Reading(socket, judge as Listener, payloadMax, of, message).start(ws);
 }
 
-class Reading {
+class Reading<Of> {
   readonly #socket: Socket;
   readonly #judge: Listener;
   readonly #payloadMax: number;
-  readonly #message: Message;
+  readonly #of: Of;
+  readonly #message: Message<Of>;
   readonly #listener: Listener;
   /** Bytes that ws is still to get of the frame it was lent. */
   #owed = 0;
@@ -47,10 +49,11 @@ class Reading {
   /** ws owes no message for the frame it was lent. */
   #told = true;
 
-  constructor(socket: Socket, judge: Listener, payloadMax: number, message: Message) {
+  constructor(socket: Socket, judge: Listener, payloadMax: number, of: Of, message: Message<Of>) {
     this.#socket = socket;
     this.#judge = judge;
     this.#payloadMax = payloadMax;
+    this.#of = of;
     this.#message = message;
     this.#listener = (chunk) => this.#chunk(chunk);
   }
@@ -58,7 +61,7 @@ class Reading {
   start(ws: WebSocket): void {
     ws.on('message', (data, isBinary) => {
       this.#told = true;
-      this.#message(data as Buffer, isBinary);
+      this.#message(this.#of, data as Buffer, isBinary);
     });
     this.#socket.off('data', this.#judge);
     this.#socket.on('data', this.#listener);
@@ -89,7 +92,7 @@ class Reading {
       unmask(chunk, mask, end); // as it came
       return this.#leave(chunk, at);
     }
-    this.#message(payload, first === binary);
+    this.#message(this.#of, payload, first === binary);
     return end;
   }
 

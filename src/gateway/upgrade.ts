@@ -53,12 +53,14 @@ export class Upgrade {
   readonly #pace: Rate;
   readonly #paced: Bucket;
   readonly #addresses: Addresses;
+  readonly #message: (of: Connection, payload: Buffer, binary: boolean) => void;
   /** No more are taken: the hub is stopping. */
   draining = false;
 
   constructor(deps: UpgradeDeps) {
     this.#deps = deps;
     this.#ids = new Mids(() => deps.clock.random());
+    this.#message = (of, payload, binary) => deps.inbound.message(of, payload, binary);
     this.#send = (to, fields) => deps.outbox.send(to, fields);
     const { acceptPerSecond, dev } = deps.options;
     this.#pace = { perSecond: acceptPerSecond, burst: acceptPerSecond };
@@ -154,7 +156,7 @@ export class Upgrade {
   /** Here and not where much else is at hand: what a listener could reach is kept for each connection. */
   #listen(connection: Connection): void {
     const { ws, socket } = connection;
-    startReading(ws, socket, this.#deps.options.frameBytesMax, (payload, binary) => this.#deps.inbound.message(connection, payload, binary));
+    startReading(ws, socket, this.#deps.options.frameBytesMax, connection, this.#message);
     this.#addresses.opened(connection.address);
     ws.on('close', (code) => {
       const { pool, limits } = this.#deps;

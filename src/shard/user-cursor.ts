@@ -17,7 +17,7 @@ export class UserCursor {
   /** Connections of this node that share it. */
   readers = 0;
   readonly #user: string;
-  readonly #moved: (effects: Effects) => void;
+  readonly #moved: (cursor: UserCursor, effects: Effects) => void;
   #flying = false;
   #waiting: Waiter[] = [];
 
@@ -26,7 +26,7 @@ export class UserCursor {
     this.#user = user;
     this.device = device;
     this.acked = acked;
-    this.#moved = (effects) => moved(this, effects);
+    this.#moved = moved;
   }
 
   ack(connection: Connection, { id, through }: Command<'ack'>, effects: Effects): void {
@@ -51,7 +51,7 @@ export class UserCursor {
       const error = failure(outcome);
       if (error === null && through > this.acked) {
         this.acked = through;
-        this.#moved(effects);
+        this.#moved(this, effects);
       }
       for (const waiter of waiters) {
         if (error === null) effects.reply(waiter.connection, waiter.id, { through: waiter.through });

@@ -21,6 +21,9 @@ export class UserDirectory {
   #woken = new Set<UserActor>();
   /** Actors that need the tick. */
   readonly #due = new Set<UserActor>();
+  readonly #wake = (actor: UserActor): void => {
+    this.#woken.add(actor);
+  };
   /** Refused by a full queue or a failing store. */
   #prune: Prune | null = null;
 
@@ -140,7 +143,7 @@ export class UserDirectory {
   #open(user: string): UserActor {
     let actor = this.#actors.get(user);
     if (actor === undefined) {
-      actor = new UserActor(user, this.#epoch, this.#limits, (woken) => this.#woken.add(woken));
+      actor = new UserActor(user, this.#epoch, this.#limits, this.#wake);
       this.#actors.set(user, actor);
     }
     return actor;

@@ -9,32 +9,32 @@ const listMax = 8;
 type Entry<K, V> = { readonly key: K; value: V; next: Entry<K, V> | null };
 
 export class FewMap<K, V> {
-  #first: Entry<K, V> | null = null;
-  #many: Map<K, V> | null = null;
+  /** One field: there are many of these. */
+  #held: Entry<K, V> | Map<K, V> | null = null;
 
   get size(): number {
-    if (this.#many !== null) return this.#many.size;
+    if (this.#held instanceof Map) return this.#held.size;
     let size = 0;
-    for (let entry = this.#first; entry !== null; entry = entry.next) size++;
+    for (let entry = this.#held; entry !== null; entry = entry.next) size++;
     return size;
   }
 
   get(key: K): V | undefined {
-    return this.#many === null ? this.#find(key)?.value : this.#many.get(key);
+    return this.#held instanceof Map ? this.#held.get(key) : entryOf(this.#held, key)?.value;
   }
 
   has(key: K): boolean {
-    return this.#many === null ? this.#find(key) !== null : this.#many.has(key);
+    return this.#held instanceof Map ? this.#held.has(key) : entryOf(this.#held, key) !== null;
   }
 
   set(key: K, value: V): void {
-    if (this.#many !== null) {
-      this.#many.set(key, value);
+    if (this.#held instanceof Map) {
+      this.#held.set(key, value);
       return;
     }
     let last: Entry<K, V> | null = null;
     let size = 0;
-    for (let entry = this.#first; entry !== null; entry = entry.next) {
+    for (let entry = this.#held; entry !== null; entry = entry.next) {
       if (entry.key === key) {
         entry.value = value;
         return;
@@ -42,25 +42,22 @@ export class FewMap<K, V> {
       last = entry;
       size++;
     }
-    if (size === listMax) {
-      this.#many = new Map(this);
-      this.#many.set(key, value);
-      this.#first = null;
-    } else if (last === null) this.#first = { key, value, next: null };
-    else last.next = { key, value, next: null };
+    if (last === null) this.#held = { key, value, next: null };
+    else if (size < listMax) last.next = { key, value, next: null };
+    else this.#held = new Map([...this, [key, value]]);
   }
 
   /** Whether it was there. */
   delete(key: K): boolean {
-    if (this.#many !== null) {
-      const deleted = this.#many.delete(key);
-      if (this.#many.size === 0) this.#many = null;
+    if (this.#held instanceof Map) {
+      const deleted = this.#held.delete(key);
+      if (this.#held.size === 0) this.#held = null;
       return deleted;
     }
     let before: Entry<K, V> | null = null;
-    for (let entry = this.#first; entry !== null; entry = entry.next) {
+    for (let entry = this.#held; entry !== null; entry = entry.next) {
       if (entry.key === key) {
-        if (before === null) this.#first = entry.next;
+        if (before === null) this.#held = entry.next;
         else before.next = entry.next;
         return true;
       }
@@ -70,8 +67,7 @@ export class FewMap<K, V> {
   }
 
   clear(): void {
-    this.#first = null;
-    this.#many = null;
+    this.#held = null;
   }
 
   *keys(): IterableIterator<K> {
@@ -84,13 +80,13 @@ export class FewMap<K, V> {
 
   /** What is deleted meanwhile may still come; what is added at the end comes. */
   *[Symbol.iterator](): IterableIterator<[K, V]> {
-    if (this.#many !== null) yield* this.#many;
-    else for (let entry = this.#first; entry !== null; entry = entry.next) yield [entry.key, entry.value];
+    if (this.#held instanceof Map) yield* this.#held;
+    else for (let entry = this.#held; entry !== null; entry = entry.next) yield [entry.key, entry.value];
   }
+}
 
-  #find(key: K): Entry<K, V> | null {
-    let entry = this.#first;
-    while (entry !== null && entry.key !== key) entry = entry.next;
-    return entry;
-  }
+function entryOf<K, V>(first: Entry<K, V> | null, key: K): Entry<K, V> | null {
+  let entry = first;
+  while (entry !== null && entry.key !== key) entry = entry.next;
+  return entry;
 }
