@@ -3,7 +3,6 @@
  * all parts; the parts know each other through `thread/messages.ts`. Nothing here is kept outside of one hub, so two of them
  * live in one process.
  */
-import { mkdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { resolve as resolvePath } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +13,7 @@ import { v7 } from 'uuid';
 import { createAuthenticator } from './gateway/authenticate.ts';
 import { createGateway, type Gateway } from './gateway/gateway.ts';
 import type { HubStats, StatValue } from './http/deps.ts';
-import { createHttp } from './http/http.ts';
+import { createHttp, type Http } from './http/http.ts';
 import { type FilledOptions, fillOptions, type HubOptions } from './options.ts';
 import type { StoreOptions } from './persistence/store.ts';
 import type { Clock } from './thread/clock.ts';
@@ -34,6 +33,8 @@ export type Hub = {
   /** Settles once: with an Error when the hub ended by itself, with null after `close`. */
   readonly closed: Promise<Error | null>;
   stats(): HubStats;
+  /** Takes the certificate from its files again; throws `OptionError` where that cannot be, and keeps the old one. False: there is none. */
+  reload(): boolean;
   /** Drains within `drainMs`: no new connections, clients told, commits finished, everything released. */
   close(): Promise<void>;
 };
@@ -48,7 +49,6 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
   const { clock = systemClock, log } = deps;
   const sqlite = sqliteVersion();
   const data = resolvePath(options.data);
-  await mkdir(data, { recursive: true });
   const shards = options.shards > 0 ? options.shards : Math.max(1, availableParallelism() - 1);
 
   let settleClosed: (error: Error | null) => void = () => {};
@@ -61,8 +61,8 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
     const authenticate = await createAuthenticator(options, clock, log);
     const gateway = createGateway({ options, clock, log, authenticate, shards });
     undo.push(async () => gateway.close());
-    const stats = (): HubStats => ({ gateway: { ...gateway.stats() }, ...threads.stats() });
-    const { public: app, ops } = await createHttp({
+    const stats = (): HubStats => ({ gateway: { ...gateway.stats() }, http: http.stats(), ...threads.stats() });
+    const http: Http = await createHttp({
       options,
       clock,
       log,
@@ -77,6 +77,7 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
         lift: (room) => threads.quarantine.lift(room),
       },
     });
+    const { public: app, ops } = http;
     undo.push(() => app.close());
     if (ops !== app) undo.push(() => ops.close());
     app.server.on('upgrade', (request, socket, head) => gateway.upgrade(request, socket, head));
@@ -84,6 +85,9 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
     await threads.start(gateway);
     await app.listen({ host: options.host, port: options.port, backlog: backlogMax });
     if (ops !== app) await ops.listen({ host: options.opsHost, port: options.opsPort });
+
+    if (http.socketsMax > 0 && http.socketsMax < options.connectionsMax)
+      log('info', `the process may open files for ${http.socketsMax} connections only, fewer than connectionsMax: raise its limit (ulimit -n)`);
 
     let closing: Promise<void> | null = null;
     const close = async (): Promise<void> => {
@@ -100,6 +104,7 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
       about: { shards, sqlite },
       closed,
       stats,
+      reload: () => http.reload(),
       close: () => (closing ??= close()),
     };
   } catch (error) {

@@ -56,7 +56,36 @@ describe('secrets', () => {
     const authenticate = await authenticator({ jwtSecrets: [secret] });
     const token = await make({ claims: { iat: now / 1_000, scope: 'broadcast  rooms:write' } });
     expect(await authenticate({ token })).toEqual({ user: 'alice', scopes: ['broadcast', 'rooms:write'], expiresAtMs: now + 60_000, issuedAtMs: now });
-    expect(await authenticate({ token: await make({ claims: { exp: undefined } }) })).toEqual({ user: 'alice', scopes: [], expiresAtMs: null, issuedAtMs: 0 });
+  });
+
+  it('H2 a token without an end is refused, unless the operator wants such', async () => {
+    const endless = await make({ claims: { exp: undefined } });
+    const strict = await authenticator({ jwtSecrets: [secret] });
+    await expect(strict({ token: endless })).rejects.toMatchObject({ code: 'auth-failed', message: 'the exp claim is missing' });
+    const lenient = await authenticator({ jwtSecrets: [secret], endlessTokens: true });
+    expect(await lenient({ token: endless })).toEqual({ user: 'alice', scopes: [], expiresAtMs: null, issuedAtMs: 0 });
+    for (const authenticate of [strict, lenient])
+      for (const exp of [1e300, 1e15]) expect(await code(authenticate({ token: await make({ claims: { exp } }) })), String(exp)).toBe('auth-failed');
+  });
+
+  it('H4 a forger learns nothing: shape, algorithm, kid and signature are refused in the same words', async () => {
+    const authenticate = await authenticator({ jwtSecrets: [`a:${secret}`, `b:${other}`] });
+    const forged = [
+      await make({ kid: 'nobody' }),
+      await make({ kid: 'a', key: bytes(other) }),
+      await make({ kid: 'a', claims: { sub: 'nobody' }, key: bytes(other) }),
+      await make({ kid: 'a', header: { jku: 'http://127.0.0.1:1/', x5u: 'http://127.0.0.1:1/' }, key: bytes(other) }),
+      await make({ alg: 'HS512', kid: 'a', key: bytes(secret.repeat(2)) }),
+      await make({ alg: 'RS256', kid: 'a', key: generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey }),
+      await make({ kid: 'a', key: bytes(other), claims: { exp: now / 1_000 - 60 } }),
+      await make({ kid: 'a', key: bytes(other), claims: { nbf: now / 1_000 + 60, iss: 'http://127.0.0.1:1/' } }),
+      new UnsecuredJWT({ sub: 'alice', exp: now / 1_000 + 60 }).encode(),
+      'no.token.atall',
+      '',
+    ];
+    const answers = await Promise.all(forged.map((token) => authenticate({ token }).catch((error: unknown) => JSON.stringify([error, String(error)]))));
+    expect(new Set(answers).size).toBe(1);
+    expect(answers[0]).toContain('auth-failed');
   });
 
   it('the kid chooses the secret; without it only a lone secret is tried', async () => {
@@ -210,6 +239,8 @@ describe('configuration', () => {
       [{ jwtPublicKey: file('private.pem', generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()) }, 'jwtPublicKey'],
       [{ jwksUrl: 'nonsense' }, 'jwksUrl'],
       [{ jwksUrl: 'file:///etc/keys' }, 'jwksUrl'],
+      [{ jwksUrl: `https://me:${secret}@example.com/keys` }, 'jwksUrl'],
+      [{ jwtPublicKey: file('broken.json', `{"keys": ${secret}`) }, 'jwtPublicKey'],
     ];
     for (const [options, option] of cases) {
       const refused = await authenticator(options).catch((error: unknown) => error);

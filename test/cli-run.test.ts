@@ -7,7 +7,7 @@ import type { StartHub } from '../src/cli/serve.ts';
 import type { MintToken } from '../src/cli/token.ts';
 import { fillOptions, OptionError } from '../src/options.ts';
 
-async function command(argv: string[], over: { environment?: Record<string, string>; startHub?: StartHub; mintToken?: MintToken } = {}) {
+async function command(argv: string[], over: { environment?: Record<string, string>; startHub?: StartHub; mintToken?: MintToken; node?: string } = {}) {
   let out = '';
   let problem = '';
   const code = await run(argv, {
@@ -21,6 +21,7 @@ async function command(argv: string[], over: { environment?: Record<string, stri
     },
     events: new EventEmitter(),
     version: () => '1.2.3',
+    node: over.node ?? process.versions.node,
     loadHub: async () => ({
       startHub: over.startHub ?? (() => Promise.reject(new Error('not here'))),
       mintToken: over.mintToken ?? (async (_, claims) => JSON.stringify(claims)),
@@ -44,6 +45,15 @@ describe('hubbub', () => {
       expect([argv, code, out]).toEqual([argv, 2, '']);
       expect(problem).toMatch(/^hubbub: [^\n]+\n$/);
     }
+  });
+
+  it('refuses a Node that is too old before anything else, with exit 1', async () => {
+    expect(await command(['--help'], { node: '20.18.3' })).toEqual({
+      code: 1,
+      out: '',
+      problem: 'hubbub: Node 20.18.3 is too old: 20.19.0 or later is needed\n',
+    });
+    for (const node of ['20.19.0', '20.20.2', '22.1.0', '24.0.0-nightly', '100.0.0']) expect((await command(['--help'], { node })).code).toBe(0);
   });
 
   it('config prints to stdout, warnings to stderr', async () => {
@@ -78,7 +88,7 @@ describe('hubbub', () => {
       log('warn', 'hello', { room: 'general' });
       return Promise.reject(Object.assign(new Error('x'), { code: 'EADDRINUSE', port: 8080 }));
     };
-    const { code, out, problem } = await command(['serve', '--jwt-secrets=x', '--origins=https://a'], { startHub });
+    const { code, out, problem } = await command(['serve', '--origins=https://a'], { startHub, environment: { HUBBUB_JWT_SECRETS: 'x' } });
     expect(code).toBe(1);
     expect(problem).toMatch(/^hubbub: port 8080 is in use[^\n]*\n$/);
     const lines = out

@@ -61,6 +61,26 @@ describe('in development', () => {
     await at.close();
   });
 
+  it('every answer forbids what a browser could make of it, refusals too', async () => {
+    const at = await pretend({ dev: true }, folder);
+    for (const [url, headers] of [
+      ['/healthz'],
+      ['/stats'],
+      ['/metrics'],
+      ['/nowhere'],
+      ['/api/v1/rooms/x'],
+      ['/'],
+      ['/main.js'],
+      ['/healthz', { host: 'evil.example' }],
+    ] as const) {
+      const answer = await at.public.inject({ url, ...(headers ? { headers } : {}) });
+      expect([url, answer.headers['x-content-type-options'], answer.headers['referrer-policy']]).toEqual([url, 'nosniff', 'no-referrer']);
+      expect([url, answer.headers['content-security-policy']]).toEqual([url, expect.stringMatching(/^default-src 'none'; .*frame-ancestors 'none'$/)]);
+      expect(answer.headers['strict-transport-security']).toBeUndefined();
+    }
+    await at.close();
+  });
+
   it('a page that is not built is a warning, not a failed start', async () => {
     const at = await pretend({ dev: true }, join(folder, 'nowhere'));
     expect(at.lines[0]).toMatchObject({ level: 'warn', message: 'the page is not built' });

@@ -21,6 +21,7 @@ const code = await run(process.argv.slice(2), {
   problem: (text) => process.stderr.write(text),
   events: process,
   version: () => (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version,
+  node: process.versions.node,
   loadHub: () => import('../hub.ts'),
   loadAdmin: () => import('../admin.ts'),
 });

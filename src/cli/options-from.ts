@@ -18,6 +18,7 @@ import {
   unitOf,
   variableOf,
 } from './format.ts';
+import type { Exposure } from './unsafe.ts';
 
 export type Source = { from: 'default' } | { from: 'config file'; path: string } | { from: 'environment'; variable: string } | { from: 'flag'; flag: string };
 export type Sources = { readonly [K in OptionName]: Source };
@@ -28,22 +29,27 @@ export type Given = {
   environment: Readonly<Record<string, string | undefined>>;
   readFile(path: string): string;
 };
-export type Gathered = { options: FilledOptions; sources: Sources; warnings: string[] };
+export type Gathered = { options: FilledOptions; sources: Sources; warnings: string[]; exposure: Exposure };
 
 type Stated = { value: OptionValue; source: Source };
+/** What is given, and the files that secrets were read from so far. */
+type Reading = Given & { secretFiles: string[] };
 const configVariable = 'HUBBUB_CONFIG';
 
 /** Throws `UsageError` with one line that names the option, its value, what is allowed and where it came from. */
-export function gatherOptions(given: Given): Gathered {
+export function gatherOptions(from: Given): Gathered {
+  const given: Reading = { ...from, secretFiles: [] };
   const stated = new Map<OptionName, Stated>();
   const warnings: string[] = [];
   const path = given.config ?? given.environment[configVariable];
   if (path) fromFile(path, given, stated);
   fromEnvironment(given, stated, warnings);
   fromFlags(given, stated);
+  const onCommandLine = given.flags.filter(({ name, text }) => isSecret(name) && !text.startsWith('@')).map(({ name }) => name);
+  const exposure = { secretFiles: given.secretFiles, onCommandLine: [...new Set(onCommandLine)] };
   const sources = Object.fromEntries(optionRows.map(([name]) => [name, stated.get(name)?.source ?? { from: 'default' }])) as Sources;
   try {
-    return { options: fillOptions(Object.fromEntries([...stated].map(([name, { value }]) => [name, value])) as HubOptions), sources, warnings };
+    return { options: fillOptions(Object.fromEntries([...stated].map(([name, { value }]) => [name, value])) as HubOptions), sources, warnings, exposure };
   } catch (error) {
     if (error instanceof OptionError && isOptionName(error.option)) throw new UsageError(`${error.message} (from ${showSource(sources[error.option])})`);
     throw error;
@@ -63,13 +69,14 @@ export function showSource(source: Source): string {
   }
 }
 
-function fromFile(path: string, given: Given, stated: Map<OptionName, Stated>): void {
+function fromFile(path: string, given: Reading, stated: Map<OptionName, Stated>): void {
   const source: Source = { from: 'config file', path };
   let content: unknown;
   try {
     content = JSON.parse(readText(path, given, 'config file'));
   } catch (error) {
-    if (error instanceof SyntaxError) throw new UsageError(`config file ${path} is not JSON: ${error.message.split('\n')[0]}`);
+    // Not in the parser's words: they quote the file, which may hold secrets.
+    if (error instanceof SyntaxError) throw new UsageError(`config file ${path} is not JSON: look at line ${brokenLine(readText(path, given, 'config file'))}`);
     throw error;
   }
   if (typeof content !== 'object' || content === null || Array.isArray(content)) throw new UsageError(`config file ${path} must hold one JSON object`);
@@ -79,10 +86,31 @@ function fromFile(path: string, given: Given, stated: Map<OptionName, Stated>): 
     if (!texts.every((text) => ['string', 'number', 'boolean'].includes(typeof text))) throw refusal(key, JSON.stringify(value), source);
     if (Array.isArray(value) && !Array.isArray(optionTable[key].value)) throw refusal(key, JSON.stringify(value), source);
     stated.set(key, { value: parse(key, texts.map(String), source, given), source });
+    if (isSecret(key) && !given.secretFiles.includes(path)) given.secretFiles.push(path);
   }
 }
 
-function fromEnvironment(given: Given, stated: Map<OptionName, Stated>, warnings: string[]): void {
+/** The first line with which the text can no longer become JSON, whatever follows: what merely ends too early is broken off at its end. */
+function brokenLine(text: string): number {
+  const lines = text.split('\n');
+  for (let count = 1; count < lines.length; count++) {
+    const part = `${lines.slice(0, count).join('\n')}\n`;
+    try {
+      JSON.parse(part);
+    } catch (error) {
+      const message = String(error);
+      if (!message.includes('end of JSON input') && Number(/at position (\d+)/.exec(message)?.[1]) !== part.length) return count;
+    }
+  }
+  return lines.length;
+}
+
+function isSecret(name: OptionName): boolean {
+  const row: OptionRow = optionTable[name];
+  return row.secret === true;
+}
+
+function fromEnvironment(given: Reading, stated: Map<OptionName, Stated>, warnings: string[]): void {
   const names = new Map(optionRows.map(([name]) => [variableOf(name), name]));
   for (const [variable, text] of Object.entries(given.environment)) {
     // An empty variable is how compose files and shells write "not set".
@@ -99,7 +127,7 @@ function fromEnvironment(given: Given, stated: Map<OptionName, Stated>, warnings
   }
 }
 
-function fromFlags(given: Given, stated: Map<OptionName, Stated>): void {
+function fromFlags(given: Reading, stated: Map<OptionName, Stated>): void {
   const texts = new Map<OptionName, FlagValue[]>();
   for (const flag of given.flags) {
     const list = Array.isArray(optionTable[flag.name].value) ? (texts.get(flag.name) ?? []) : [];
@@ -113,7 +141,7 @@ function fromFlags(given: Given, stated: Map<OptionName, Stated>): void {
 }
 
 /** The value that `texts` state; only a list can have more than one. */
-function parse(name: OptionName, texts: readonly string[], source: Source, given: Given): OptionValue {
+function parse(name: OptionName, texts: readonly string[], source: Source, given: Reading): OptionValue {
   const row: OptionRow = optionTable[name];
   const [text = ''] = texts;
   if (Array.isArray(row.value)) return texts.flatMap((part) => listOf(part, row, given));
@@ -136,8 +164,10 @@ function parse(name: OptionName, texts: readonly string[], source: Source, given
  * Comma-separated; but a secret may hold a comma, so several are several lines (or flags, or items of a JSON list). `@file` reads
  * them from a file, where they show in no process list.
  */
-function listOf(text: string, row: OptionRow, given: Given): string[] {
-  const parts = row.secret ? (text.startsWith('@') ? readText(text.slice(1), given, 'file') : text).split(/\r?\n/) : text.split(',');
+function listOf(text: string, row: OptionRow, given: Reading): string[] {
+  const file = row.secret && text.startsWith('@') ? text.slice(1) : null;
+  if (file !== null) given.secretFiles.push(file);
+  const parts = row.secret ? (file === null ? text : readText(file, given, 'file')).split(/\r?\n/) : text.split(',');
   return parts.map((part) => part.trim()).filter((part) => part !== '' && !(row.secret && part.startsWith('#')));
 }
 

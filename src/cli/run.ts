@@ -10,9 +10,12 @@ import { type Admin, administer } from './data.ts';
 import { Failure, isOptionName, UsageError } from './format.ts';
 import { helpText } from './help.ts';
 import { createLog } from './log.ts';
+import { nodeWarnings, refuseOldNode } from './node-floor.ts';
 import { type Gathered, gatherOptions, showSource } from './options-from.ts';
 import { exitCodes, type ProcessEvents, type StartHub, serve } from './serve.ts';
+
 import { type MintToken, token } from './token.ts';
+import { refuseUnsafe, warningsOf } from './unsafe.ts';
 
 export type Surroundings = {
   environment: Readonly<Record<string, string | undefined>>;
@@ -22,6 +25,8 @@ export type Surroundings = {
   events: ProcessEvents;
   clock?: Clock;
   version(): string;
+  /** Version of Node that runs this. */
+  node: string;
   loadHub(): Promise<{ startHub: StartHub; mintToken: MintToken }>;
   loadAdmin(): Promise<Admin>;
 };
@@ -29,6 +34,7 @@ export type Surroundings = {
 export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
   let gathered: Gathered | undefined;
   try {
+    refuseOldNode(around.node);
     const args = readArguments(argv);
     switch (args.command) {
       case 'help':
@@ -79,8 +85,9 @@ async function carryOut(args: Arguments, gathered: Gathered, around: Surrounding
       return administer({ ...args, command: args.command }, options.data, await around.loadAdmin(), { out, problem, events, clock });
     }
     case 'serve': {
+      refuseUnsafe(options);
       const log = createLog({ level: options.logLevel, plain: options.dev, write: around.out });
-      for (const warning of warnings) log('warn', warning);
+      for (const warning of [...warnings, ...warningsOf(options, gathered.exposure), ...nodeWarnings(around.node)]) log('warn', warning);
       const { startHub } = await around.loadHub();
       return serve(options, { startHub, clock: around.clock ?? systemClock, log, events: around.events });
     }

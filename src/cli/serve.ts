@@ -1,6 +1,6 @@
 /**
- * `hubbub serve`: refuses settings that would open the hub to the world, starts it, waits for a signal or its end, and
- * resolves to the exit code. What it works with (hub, signals) is handed in, so that tests need no process.
+ * `hubbub serve`: starts a hub whose settings were found safe, waits for a signal or its end, and resolves to the exit code. What it
+ * works with (hub, signals) is handed in, so that tests need no process.
  *
  *   0 drained · 1 did not drain in time, a second signal, could not start (thrown) · 2 bad settings (thrown) · 70 a fault
  */
@@ -18,6 +18,8 @@ export type RunningHub = {
   readonly about?: { readonly shards: number; readonly sqlite: string };
   /** Drains within `drainMs`. */
   close(): Promise<void>;
+  /** Takes the certificate from its files again, or throws and keeps the old one. False: there is none. */
+  reload(): boolean;
 };
 export type StartHub = (options: FilledOptions, deps: { clock: Clock; log: Log }) => Promise<RunningHub>;
 /** The part of `process` that serve listens to. */
@@ -34,21 +36,7 @@ export class StartError extends Failure {}
 /** Beyond `drainMs`: a hub that has not drained by then is stuck. */
 const overrunMs = 1_000;
 
-/** Throws `UsageError` where serving so would be open to the world, or of no use. */
-export function refuseUnsafe(options: FilledOptions): void {
-  const development = 'or --dev to try it out on this machine';
-  if (options.dev) {
-    if (!isLoopbackHost(options.host))
-      throw new UsageError(`--dev takes users at their word, so it listens on loopback only, not on ${options.host}: leave out --host, or --dev`);
-    return;
-  }
-  if (options.jwtSecrets.length === 0 && options.jwtPublicKey === '' && options.jwksUrl === '')
-    throw new UsageError(`nothing to check tokens with: give --jwt-secrets, --jwt-public-key or --jwks-url, ${development}`);
-  if (options.origins.length === 0) throw new UsageError(`no --origins: name those browsers may connect from (https://chat.example.com), ${development}`);
-}
-
 export async function serve(options: FilledOptions, deps: ServeDeps): Promise<number> {
-  refuseUnsafe(options);
   const { log, events } = deps;
   let exit: (code: number) => void = () => {};
   const exited = new Promise<number>((resolve) => {
@@ -87,7 +75,18 @@ export async function serve(options: FilledOptions, deps: ServeDeps): Promise<nu
     exit(exitCodes.fault);
   };
 
-  const listeners = { SIGTERM: stop, SIGINT: stop, uncaughtException: fault, unhandledRejection: fault };
+  const reload = (): void => {
+    try {
+      if (hub?.reload()) log('info', 'SIGHUP: the certificate was read again');
+      else log('info', 'SIGHUP: there is nothing to reload');
+    } catch (error) {
+      log('error', `SIGHUP: the certificate stays as it was: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+
+  // In development a terminal that closes ends the hub, as it ends everything else in it.
+  const hangup = options.dev && options.tlsCert === '' ? {} : { SIGHUP: reload };
+  const listeners = { SIGTERM: stop, SIGINT: stop, ...hangup, uncaughtException: fault, unhandledRejection: fault };
   for (const [event, listener] of Object.entries(listeners)) events.on(event, listener);
   try {
     // A signal during the start waits in `stopping`; a fault during it ends the race.
@@ -114,12 +113,14 @@ export async function serve(options: FilledOptions, deps: ServeDeps): Promise<nu
 
 function listeningLine(options: FilledOptions, hub: RunningHub): string {
   const shards = hub.about ? `, ${hub.about.shards} ${hub.about.shards === 1 ? 'shard' : 'shards'}, SQLite ${hub.about.sqlite}` : '';
-  const ops = hub.opsPort === null || hub.opsPort === hub.port ? '' : `; operations on ${url(options.opsHost, hub.opsPort)}`;
-  return `hubbub listening on ${url(options.host, hub.port)} (data ${options.data}${shards}, ${options.durability})${ops}`;
+  const secure = options.tlsCert !== '';
+  const ops =
+    hub.opsPort === null || hub.opsPort === hub.port ? '' : `; operations on ${url(options.opsHost, hub.opsPort, secure && !isLoopbackHost(options.opsHost))}`;
+  return `hubbub listening on ${url(options.host, hub.port, secure)} (data ${options.data}${shards}, ${options.durability})${ops}`;
 }
 
-function url(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+function url(host: string, port: number, secure: boolean): string {
+  return `${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 /** One line for what operators get wrong; null for faults of the program, which deserve their stack. */

@@ -71,14 +71,17 @@ async function verify(token: string, keys: Keys, options: FilledOptions, clock: 
       algorithms: keys.algorithms,
       currentDate: new Date(clock.now()),
       clockTolerance: clockToleranceS,
-      requiredClaims: ['sub'],
+      // A token without an end opens the hub to whoever ever got hold of it.
+      requiredClaims: options.endlessTokens ? ['sub'] : ['sub', 'exp'],
       ...(options.jwtIssuer === '' ? {} : { issuer: options.jwtIssuer }),
       ...(options.jwtAudience === '' ? {} : { audience: options.jwtAudience }),
     });
     const user = typeof payload.sub === 'string' ? payload.sub.normalize('NFC') : '';
     if (!isUserName(user)) throw new CodedError('auth-failed', 'the sub claim is not a user name', 'token');
     const { exp, iat = 0 } = payload;
-    return { user, scopes: scopesOf(payload.scope), expiresAtMs: exp === undefined ? null : exp * 1_000, issuedAtMs: iat * 1_000 };
+    const expiresAtMs = exp === undefined ? null : exp * 1_000;
+    if (expiresAtMs !== null && expiresAtMs > Number.MAX_SAFE_INTEGER) throw new CodedError('auth-failed', 'the exp claim is no time', 'token');
+    return { user, scopes: scopesOf(payload.scope), expiresAtMs, issuedAtMs: iat * 1_000 };
   } catch (error) {
     throw refusalFor(error, log);
   }
@@ -95,10 +98,10 @@ function scopesOf(claim: unknown): string[] {
 function refusalFor(error: unknown, log: Log): CodedError {
   if (error instanceof CodedError) return error;
   if (error instanceof errors.JWTExpired) return new CodedError('token-expired', undefined, 'token');
-  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys)
-    return new CodedError('auth-failed', 'no such key', 'token');
-  if (error instanceof errors.JWTClaimValidationFailed) return new CodedError('auth-failed', `the ${error.claim} claim does not hold`, 'token');
-  // What a forger must not learn: whether the shape, the key or the signature was wrong.
+  // Claims are judged after the signature, so only who holds a signed token learns of them.
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return new CodedError('auth-failed', `the ${error.claim} claim ${error.reason === 'missing' ? 'is missing' : 'does not hold'}`, 'token');
+  // What a forger must not learn: whether the shape, the name of the key or the signature was wrong.
   if (error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout) && error.code !== 'ERR_JOSE_GENERIC')
     return new CodedError('auth-failed', undefined, 'token');
   log('warn', 'the keys to check a token with cannot be had', { error: String(error) });
@@ -120,7 +123,7 @@ function secretFor({ kid }: JWTHeaderParameters, secrets: ReadonlyMap<string, Ui
     kid !== undefined && secrets.has(kid)
       ? secrets.get(kid)
       : (secrets.get('') ?? (kid === undefined && secrets.size === 1 ? [...secrets.values()][0] : undefined));
-  if (secret === undefined) throw new CodedError('auth-failed', 'no such key', 'token');
+  if (secret === undefined) throw new CodedError('auth-failed', undefined, 'token');
   return secret;
 }
 
@@ -164,7 +167,9 @@ async function readPublicKey(path: string): Promise<{ keys: JWTVerifyGetKey; alg
     if (!Array.isArray(set.keys) || set.keys.length === 0) throw new Error('no keys in it');
     return { keys: createLocalJWKSet(set), algorithms: publicAlgorithms };
   } catch (error) {
-    throw new OptionError('jwtPublicKey', `${path} is neither a PEM public key nor a JWKS: ${error instanceof Error ? error.message : String(error)}`);
+    // A parser's words quote the file, which may be the wrong one and hold secrets.
+    const problem = error instanceof SyntaxError ? 'it is no JSON' : error instanceof Error ? error.message : String(error);
+    throw new OptionError('jwtPublicKey', `${path} is neither a PEM public key nor a JWKS: ${problem}`);
   }
 }
 
@@ -188,6 +193,7 @@ function readUrl(text: string, log: Log): JWTVerifyGetKey {
   if (!URL.canParse(text)) throw new OptionError('jwksUrl', 'is not a URL');
   const url = new URL(text);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new OptionError('jwksUrl', 'must be an https: URL');
+  if (url.username !== '' || url.password !== '') throw new OptionError('jwksUrl', 'must not hold a user or a password');
   if (url.protocol === 'http:') log('warn', 'jwksUrl is not https: whoever is on the way there can issue tokens');
   return createRemoteJWKSet(url);
 }

@@ -4,6 +4,8 @@
  *
  *   development   one instance: health, operations, backend API, page
  *   otherwise     public: /healthz (and the upgrades) · ops: health, operations, backend API
+ *
+ * With a certificate the public listener speaks TLS only, and so does the other unless it is on loopback.
  */
 import fastify, { type FastifyInstance } from 'fastify';
 import type { FilledOptions } from '../options.ts';
@@ -11,15 +13,20 @@ import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import { addApi } from './api.ts';
 import type { HttpDeps } from './deps.ts';
+import { socketsMax } from './descriptors.ts';
 import { handleErrors } from './errors.ts';
 import { createKeyCheck, createKeyRate, guardDevelopment } from './guard.ts';
+import { addSecurityHeaders } from './headers.ts';
 import { addHealth, addOperations } from './health.ts';
 import { addPage } from './page.ts';
-import { httpServer, onClientError } from './server.ts';
+import { exchangePair, httpServer, onClientError, type ServerCounts, type ServerSettings } from './server.ts';
+import { opsSpeakTls, type Pair, readPair } from './tls.ts';
 
 /** The public listener has no use for idle connections; backends keep theirs, longer than load balancers do (60 s). */
 const publicKeepAliveMs = 5_000;
 const opsKeepAliveMs = 65_000;
+/** Backends and scrapers are few; beyond this they are a fault of somebody's. */
+const opsSocketsMax = 1_024;
 /** Requests under way when closing begins get so long to end. */
 const closeGraceMs = 1_000;
 /** A room name is at most 128 bytes, percent-encoded for a DM and once more for the path. */
@@ -34,37 +41,68 @@ export type HttpSettings = {
   pageDir?: string;
 };
 
+export type Http = {
+  public: FastifyInstance;
+  ops: FastifyInstance;
+  /** Connections that the process has descriptors for; 0: not known. */
+  socketsMax: number;
+  stats(): ServerCounts;
+  /** Takes the certificate from its files again. Throws `OptionError` where it cannot be served; the old one stays. False: there is none. */
+  reload(): boolean;
+};
+
 /**
  * Ready to listen, not listening. In development both are the same instance. `close` of each waits for every socket of its
  * server, upgraded ones too: close those first. The owner may add listeners (`upgrade`) to `server`; `clientError` has one.
  */
-export async function createHttp(settings: HttpSettings): Promise<{ public: FastifyInstance; ops: FastifyInstance }> {
-  const { options, clock, log, hub } = settings;
+export async function createHttp(settings: HttpSettings): Promise<Http> {
+  const { options, log, hub, clock } = settings;
   const checkKey = createKeyCheck(options);
-  const ops = instance(options, log, opsKeepAliveMs);
+  const counts: ServerCounts = { tlsFailed: 0, dropped: 0 };
+  const load = (): Pair | null => {
+    const pair = readPair(options, clock.now());
+    if (pair?.expired) log('warn', `the certificate of ${pair.subject} has expired: ${pair.until}`);
+    else if (pair) log('info', `the certificate of ${pair.subject} is valid until ${pair.until}`);
+    return pair;
+  };
+  const pair = load();
+  const sockets = socketsMax();
+  const forPublic = { keepAliveMs: publicKeepAliveMs, socketsMax: sockets, pair, counts };
+  const ops = instance(
+    settings,
+    options.dev
+      ? { ...forPublic, keepAliveMs: opsKeepAliveMs }
+      : { keepAliveMs: opsKeepAliveMs, socketsMax: opsSocketsMax, pair: opsSpeakTls(options) ? pair : null, counts },
+  );
   if (options.dev) guardDevelopment(ops);
   addHealth(ops);
   addOperations(ops, hub);
   await addApi(ops, hub, checkKey, createKeyRate(options, clock));
   if (options.dev && settings.pageDir !== undefined) await addPage(ops, settings.pageDir, log);
   await ops.ready();
-  if (options.dev) return { public: ops, ops };
-
-  const open = instance(options, log, publicKeepAliveMs);
-  addHealth(open);
-  await open.ready();
-  return { public: open, ops };
+  const open = options.dev ? ops : instance(settings, forPublic);
+  if (!options.dev) {
+    addHealth(open);
+    await open.ready();
+  }
+  const reload = (): boolean => {
+    const fresh = load();
+    if (fresh !== null) for (const { server } of new Set([open, ops])) exchangePair(server, fresh);
+    return fresh !== null;
+  };
+  return { public: open, ops, socketsMax: sockets, stats: () => ({ ...counts }), reload };
 }
 
-function instance(options: FilledOptions, log: Log, keepAliveMs: number): FastifyInstance {
+function instance({ options, log }: HttpSettings, listener: Omit<ServerSettings, 'handshakeMs'>): FastifyInstance {
   const app = fastify({
     logger: false,
     bodyLimit: options.frameBytesMax,
-    serverFactory: (handler) => httpServer(handler, keepAliveMs),
+    serverFactory: (handler) => httpServer(handler, { ...listener, handshakeMs: options.handshakeMs }),
     clientErrorHandler: onClientError,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: pathPartMax },
   });
+  addSecurityHeaders(app, listener.pair !== null && !options.dev);
   handleErrors(app, log);
   let forced: NodeJS.Timeout | undefined;
   app.addHook('preClose', (done) => {

@@ -24,6 +24,8 @@ const rows: Readonly<Record<string, Row>> = {
   closed: counter('Connections the hub closed, by reason', 'reason'),
   evicted: counter('Connections closed in favour of newer ones'),
   terminated: counter('Sockets cut without a close handshake'),
+  tlsFailed: counter('TLS handshakes that failed'),
+  dropped: counter('Connections closed for want of file descriptors'),
   framesIn: counter('Frames received'),
   bytesIn: counter('Bytes received'),
   framesOut: counter('Frames written'),

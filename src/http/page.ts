@@ -33,8 +33,6 @@ export async function addPage(app: FastifyInstance, folder: string, log: Log): P
     cacheControl: false,
     setHeaders: (reply) => {
       reply.header('content-security-policy', policy);
-      reply.header('x-content-type-options', 'nosniff');
-      reply.header('referrer-policy', 'no-referrer');
       reply.header('cache-control', 'no-cache');
     },
   });

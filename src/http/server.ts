@@ -1,30 +1,65 @@
 /**
- * The `node:http` server under each fastify instance, with the time-outs and limits that Node leaves wide, and the answer
- * to what is not HTTP. After an upgrade none of this holds any more: the socket is the gateway's then.
+ * The Node server under each fastify instance, with or without TLS, with the time-outs and limits that Node leaves wide, and the
+ * answer to what is not HTTP. After an upgrade none of this holds any more: the socket is the gateway's then.
  */
 import { createServer, type RequestListener, type Server, STATUS_CODES } from 'node:http';
+import { createServer as createSecureServer, type Server as SecureServer } from 'node:https';
 import type { Socket } from 'node:net';
+import type { Pair } from './tls.ts';
 
-/** A header or a request that takes longer is cut; with Node's own figures a trickled header lives for 90 s. */
-const requestTimeoutMs = 5_000;
+/** How often Node looks for requests that take too long; with its own figures a trickled header lives for 90 s. */
 const checkIntervalMs = 1_000;
 const headersMax = 100;
 const headerBytesMax = 16 * 1024;
 
-/** `keepAliveMs`: how long a connection may wait for its next request. */
-export function httpServer(handler: RequestListener, keepAliveMs: number): Server {
-  const server = createServer(
-    {
-      headersTimeout: requestTimeoutMs,
-      requestTimeout: requestTimeoutMs,
-      connectionsCheckingInterval: checkIntervalMs,
-      keepAliveTimeout: keepAliveMs,
-      maxHeaderSize: headerBytesMax,
-    },
-    handler,
-  );
+export type ServerSettings = {
+  /** How long a connection may wait for its next request. */
+  keepAliveMs: number;
+  /** For a TLS handshake, and for a header or a request: what takes longer is cut. */
+  handshakeMs: number;
+  /** Connections beyond are closed as they come, before they cost a descriptor that something else needs; 0: no limit. */
+  socketsMax: number;
+  pair: Pair | null;
+  counts: ServerCounts;
+};
+export type ServerCounts = {
+  /** TLS handshakes that failed. */
+  tlsFailed: number;
+  /** Connections closed because the process has no descriptors to spare. */
+  dropped: number;
+};
+
+export function httpServer(handler: RequestListener, settings: ServerSettings): Server {
+  const { keepAliveMs, handshakeMs, socketsMax, pair, counts } = settings;
+  const limits = {
+    headersTimeout: handshakeMs,
+    requestTimeout: handshakeMs,
+    connectionsCheckingInterval: checkIntervalMs,
+    keepAliveTimeout: keepAliveMs,
+    maxHeaderSize: headerBytesMax,
+  };
+  const server = pair === null ? createServer(limits, handler) : createSecureServer({ ...limits, ...pair.context, handshakeTimeout: handshakeMs }, handler);
   server.maxHeadersCount = headersMax;
-  return server;
+  if (socketsMax > 0) server.maxConnections = socketsMax;
+  server.on('drop', () => {
+    counts.dropped++;
+  });
+  // Before Node's own listener, which would have HTTP answered on a socket that speaks no TLS and so never ends.
+  server.prependListener('tlsClientError', (_error: Error, socket: Socket) => {
+    counts.tlsFailed++;
+    socket.destroy();
+  });
+  // Of accepting, once it listens (a descriptor that ran out all the same): the next connection is tried as ever.
+  server.on('error', () => {
+    if (server.listening) counts.dropped++;
+  });
+  // fastify knows one type of server; the secure one has all that it uses.
+  return server as Server;
+}
+
+/** New connections get this certificate; those there are keep theirs. */
+export function exchangePair(server: Server, pair: Pair): void {
+  (server as Server & Partial<Pick<SecureServer, 'setSecureContext'>>).setSecureContext?.(pair.context);
 }
 
 /** Answers and destroys: whoever listens to `clientError` owns the socket, and one that stays open is leaked. */

@@ -3,7 +3,7 @@
  * version and the sentences a person reads when it cannot be used. Never keeps a connection that it did not hand out.
  */
 import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import type { StoreOptions } from './store.ts';
 
@@ -123,10 +123,23 @@ export function codeOf(error: unknown): string {
 
 export function prepareFolder(data: string): void {
   try {
-    mkdirSync(data, { recursive: true });
+    makeFolder(resolve(data));
     accessSync(data, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     throw new StoreError(`the data folder ${data} cannot be used: ${reasonOf(error)}`, { cause: error });
+  }
+}
+
+/** Folder by folder: Node's own recursion never ends where a parent exists and takes no folders (/proc). Nobody else reads what lies in it. */
+function makeFolder(path: string): void {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found?.isDirectory()) return;
+  if (found !== undefined) throw Object.assign(new Error('not a folder'), { code: 'ENOTDIR' });
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error; // another process made it meanwhile
   }
 }
 
