@@ -4,18 +4,27 @@
  */
 import { readFileSync } from 'node:fs';
 
-/** For the database, its journals and backups, threads, the log and the other listener. */
+/** For the database, its journals and backups, threads and the log. */
 const reserved = 96;
+/** Backends and scrapers are few: beyond this they are a fault of somebody's. */
+const operationsMax = 256;
 const limitsFile = '/proc/self/limits';
 
+export type SocketLimits = { public: number; operations: number };
+
 /** 0: no limit is known; then the kernel's is met by closing what cannot be taken. */
-export function socketsMax(read: (path: string) => string = (path) => readFileSync(path, 'utf8')): number {
-  let limits: string;
+export function socketLimits(read: (path: string) => string = (path) => readFileSync(path, 'utf8')): SocketLimits {
+  const soft = softLimit(read);
+  if (soft === null) return { public: 0, operations: operationsMax };
+  const operations = Math.min(operationsMax, Math.ceil(soft / 8));
+  return { public: Math.max(reserved / 2, soft - reserved - operations), operations };
+}
+
+function softLimit(read: (path: string) => string): number | null {
   try {
-    limits = read(limitsFile);
+    const soft = /^Max open files\s+(\d+)/m.exec(read(limitsFile))?.[1];
+    return soft === undefined ? null : Number(soft);
   } catch {
-    return 0; // not Linux
+    return null; // not Linux
   }
-  const soft = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
-  return soft === undefined ? 0 : Math.max(reserved / 2, Number(soft) - reserved);
 }

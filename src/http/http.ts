@@ -13,7 +13,7 @@ import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import { addApi } from './api.ts';
 import type { HttpDeps } from './deps.ts';
-import { socketsMax } from './descriptors.ts';
+import { socketLimits } from './descriptors.ts';
 import { handleErrors } from './errors.ts';
 import { createKeyCheck, createKeyRate, guardDevelopment } from './guard.ts';
 import { addSecurityHeaders } from './headers.ts';
@@ -25,8 +25,6 @@ import { opsSpeakTls, type Pair, readPair } from './tls.ts';
 /** The public listener has no use for idle connections; backends keep theirs, longer than load balancers do (60 s). */
 const publicKeepAliveMs = 5_000;
 const opsKeepAliveMs = 65_000;
-/** Backends and scrapers are few; beyond this they are a fault of somebody's. */
-const opsSocketsMax = 1_024;
 /** Requests under way when closing begins get so long to end. */
 const closeGraceMs = 1_000;
 /** A room name is at most 128 bytes, percent-encoded for a DM and once more for the path. */
@@ -66,13 +64,13 @@ export async function createHttp(settings: HttpSettings): Promise<Http> {
     return pair;
   };
   const pair = load();
-  const sockets = socketsMax();
-  const forPublic = { keepAliveMs: publicKeepAliveMs, socketsMax: sockets, pair, counts };
+  const sockets = socketLimits();
+  const forPublic = { keepAliveMs: publicKeepAliveMs, socketsMax: sockets.public, pair, counts };
   const ops = instance(
     settings,
     options.dev
       ? { ...forPublic, keepAliveMs: opsKeepAliveMs }
-      : { keepAliveMs: opsKeepAliveMs, socketsMax: opsSocketsMax, pair: opsSpeakTls(options) ? pair : null, counts },
+      : { keepAliveMs: opsKeepAliveMs, socketsMax: sockets.operations, pair: opsSpeakTls(options) ? pair : null, counts },
   );
   if (options.dev) guardDevelopment(ops);
   addHealth(ops);
@@ -90,7 +88,7 @@ export async function createHttp(settings: HttpSettings): Promise<Http> {
     if (fresh !== null) for (const { server } of new Set([open, ops])) exchangePair(server, fresh);
     return fresh !== null;
   };
-  return { public: open, ops, socketsMax: sockets, stats: () => ({ ...counts }), reload };
+  return { public: open, ops, socketsMax: sockets.public, stats: () => ({ ...counts }), reload };
 }
 
 function instance({ options, log }: HttpSettings, listener: Omit<ServerSettings, 'handshakeMs'>): FastifyInstance {

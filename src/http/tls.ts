@@ -26,7 +26,7 @@ export function readPair(options: Pick<FilledOptions, 'tlsCert' | 'tlsKey'>, now
     throw new OptionError('tlsKey', `${options.tlsKey} is not the private key of the certificate in ${options.tlsCert}`);
   const context = { cert, key, minVersion } as const;
   // The chain behind the first certificate, and what OpenSSL finds too weak.
-  parsed('tlsCert', options.tlsCert, 'not usable', () => createSecureContext(context));
+  parsed('tlsCert', options.tlsCert, 'a certificate that OpenSSL does not accept, or its chain is', () => createSecureContext(context));
   const subject = certificate.subjectAltName ?? certificate.subject.replaceAll('\n', ', ');
   return { context, subject, until: certificate.validTo, expired: Date.parse(certificate.validTo) <= nowMs };
 }
@@ -49,11 +49,11 @@ function readPart(option: 'tlsCert' | 'tlsKey', path: string): Buffer {
   }
 }
 
-/** OpenSSL's own words name functions and never the cause; the sentence says what was expected. */
+/** OpenSSL's words name its functions and not the cause, so the sentence says what was expected. */
 function parsed<T>(option: 'tlsCert' | 'tlsKey', path: string, problem: string, parse: () => T): T {
   try {
     return parse();
-  } catch (error) {
-    throw new OptionError(option, `${path} is ${problem} (${error instanceof Error ? error.message : String(error)})`);
+  } catch {
+    throw new OptionError(option, `${path} is ${problem}`);
   }
 }

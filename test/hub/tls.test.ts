@@ -1,5 +1,5 @@
 /** The hub with a certificate of its own: who gets in, what is refused, how the certificate is exchanged. Without openssl these tests are skipped. */
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { get, type RequestOptions } from 'node:https';
 import { connect as connectTcp } from 'node:net';
 import { join } from 'node:path';
@@ -122,19 +122,11 @@ describe.skipIf(!hasOpenssl)('a hub with a certificate', async () => {
     expect(hub.stdout + hub.stderr).not.toContain(secrets);
   });
 
-  const text = join(folder, 'text.pem');
-  writeFileSync(text, 'hello');
-  it.each([
-    ['no key', ['--tls-cert', first.cert], 'tlsKey: is needed too'],
-    ['no certificate', ['--tls-key', first.key], 'tlsCert: is needed too'],
-    ['a certificate that is not there', ['--tls-cert', join(folder, 'nowhere'), '--tls-key', first.key], 'nowhere: it does not exist'],
-    ['a folder for a key', ['--tls-cert', first.cert, '--tls-key', folder], 'it is a folder'],
-    ['a certificate that is none', ['--tls-cert', text, '--tls-key', first.key], 'text.pem is no PEM certificate'],
-    ['a key that is none', ['--tls-cert', first.cert, '--tls-key', text], 'text.pem is no PEM private key'],
-    ['the key of another', ['--tls-cert', first.cert, '--tls-key', second.key], 'is not the private key of the certificate in'],
-  ])('does not start with %s, and says so in a sentence', async (_what, words, sentence) => {
-    const { code, lines } = await runCommand('serve', '--dev', '--port', '0', '--data', temporaryFolder(), ...words);
-    expect([code, lines]).toEqual([2, [expect.stringContaining(sentence)]]);
-    expect(lines[0]).toMatch(/^hubbub: option tls(?:Cert|Key)/);
+  it('does not start with the key of another, and says so in a sentence', async () => {
+    const { code, lines } = await runCommand('serve', '--dev', '--port', '0', '--data', temporaryFolder(), '--tls-cert', first.cert, '--tls-key', second.key);
+    expect([code, lines]).toEqual([
+      2,
+      [expect.stringMatching(/^hubbub: option tlsKey: .* is not the private key of the certificate in .* \(from flag --tls-key\)$/)],
+    ]);
   });
 });
