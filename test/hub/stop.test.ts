@@ -1,6 +1,4 @@
 /** How a hub begins and ends as a process: its signals, its exit codes, its one line when it cannot start. */
-import { readdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Hub, runCommand, startHub, temporaryFolder } from '../kit/hub.ts';
 import { Loyal } from '../kit/loyal.ts';
@@ -57,30 +55,6 @@ describe('a hub that cannot start says why in one line', () => {
     expect(ended.lines[0]).toContain(`port ${hub.port} is in use`);
     await (await RawClient.connect(hub.url, { user: 'alice' })).settled();
     expect(await hub.kill('SIGINT')).toEqual({ code: 0, signal: null });
-  });
-
-  it('when its data folder is a file', async () => {
-    const file = join(temporaryFolder(), 'file');
-    writeFileSync(file, 'not a folder');
-    const ended = await startProblem(null, '--data', file);
-    expect(ended.code).toBe(1);
-    expect(ended.lines[0]).toContain(file);
-  });
-
-  it('when its database is none', async () => {
-    const data = temporaryFolder();
-    const hub = await startHub({ data });
-    await hub.stop();
-    for (const file of readdirSync(data)) writeFileSync(join(data, file), 'x'.repeat(10_000));
-    const ended = await startProblem(null, '--data', data);
-    expect(ended.code).toBe(1);
-    expect(ended.lines[0]).toContain(data);
-  });
-
-  it('when its data folder cannot be made', async () => {
-    const ended = await startProblem(null, '--data', '/dev/null/data');
-    expect(ended.code).toBe(1);
-    expect(ended.lines[0]).toContain('/dev/null/data');
   });
 
   it.each([

@@ -8,6 +8,7 @@ import type { Op } from '../../src/protocol/commands.ts';
 import type { Entry, ErrorReply, Push, Reply } from '../../src/protocol/pushes.ts';
 import type { Recorder } from '../../src/testing/recorder.ts';
 import type { Format } from '../../src/thread/messages.ts';
+import { checkFrame } from './wire-schemas.ts';
 
 export type Frame = Record<string, unknown>;
 export type Closed = { code: number; reason: string };
@@ -55,7 +56,7 @@ export class RawClient {
   readonly #entries = new Map<string, Entry[]>();
   #untaken: Pushed[] = [];
   #waiters: Waiter[] = [];
-  #answers = new Map<number, { resolve(answer: Answer): void; reject(error: Error): void }>();
+  #answers = new Map<number, { op: string; resolve(answer: Answer): void; reject(error: Error): void }>();
   #lastId = 0;
   #ended: Closed | null = null;
 
@@ -184,7 +185,7 @@ export class RawClient {
     const frame = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     if (this.#ended) return Promise.reject(new Error(`${this.user}: closed with ${this.#ended.code}`));
     this.#recorder?.sent(this.name, frame);
-    const answer = new Promise<Answer>((resolve, reject) => this.#answers.set(id, { resolve, reject }));
+    const answer = new Promise<Answer>((resolve, reject) => this.#answers.set(id, { op: String(frame.op), resolve, reject }));
     this.send(frame);
     return answer as Promise<Answer<O>>;
   }
@@ -193,6 +194,8 @@ export class RawClient {
     if (binary !== (this.format === 'msgpack')) throw new Error(`a ${binary ? 'binary' : 'text'} frame in ${this.format}`);
     const frame = (binary ? unpackr.unpack(data) : JSON.parse(data.toString('utf8'))) as Frame;
     const answered = typeof frame.id === 'number' && ['ok', 'error', 'welcome'].includes(String(frame.op)) ? this.#answers.get(frame.id) : undefined;
+    // Runs inside every test: a field that nobody meant to send is found where it is sent.
+    checkFrame(frame, answered?.op ?? null);
     this.#recorder?.received(this.name, frame);
     if (answered) {
       this.#answers.delete(frame.id as number);

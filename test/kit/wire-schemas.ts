@@ -91,14 +91,14 @@ export const errorSchema = z.strictObject({
   ...{ retry: z.boolean(), retryAfterMs: n.optional() },
 });
 
-/** Throws where a frame holds what it should not; `op` is that of the command it answers, null for a push. */
+/** Throws where a frame holds what it should not; `op` is that of the command it answers, null where that is not known or it is a push. */
 export function checkFrame(frame: Record<string, unknown>, op: string | null): void {
-  if (frame.op === 'error') errorSchema.parse(frame);
-  else if (op === null) pushSchema.parse(frame);
-  else if (Object.hasOwn(replySchemas, op)) {
-    const { op: _, id: __, ...fields } = frame;
-    replySchemas[op as Op].parse(fields);
-  } else throw new Error(`the hub carried out ${op}`);
+  const { op: kind, id: _, ...fields } = frame;
+  if (kind === 'error') errorSchema.parse(frame);
+  else if (kind === 'welcome') replySchemas.hello.parse(fields);
+  else if (kind !== 'ok') pushSchema.parse(frame);
+  else if (op !== null && Object.hasOwn(replySchemas, op)) replySchemas[op as Op].parse(fields);
+  else if (op !== null) throw new Error(`the hub carried out ${op}`);
 }
 
 type Keys<T extends { op: string }> = { [O in T['op']]: keyof Extract<T, { op: O }> };
