@@ -174,7 +174,7 @@ export class Stand {
   }
 
   connect(options: ClientOptions = {}): Promise<RawClient> {
-    return RawClient.connect(this.url, { user: 'alice', ...options });
+    return RawClient.connect(this.url, { user: 'alice', pretended: true, ...options });
   }
 
   /** A client, and its number at the gateway. */

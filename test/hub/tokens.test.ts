@@ -69,11 +69,29 @@ describe('a token', () => {
     expect((await refusal({ user: 'alice' }))[1]).toBe(4500);
   });
 
-  it('H2 is refused in the URL', async () => {
+  it.each(['/?token=', '/ws?access_token=', '/?a=b&jwt=', '/?%74oken=', '/ws?token&x='])('H2 is refused in the URL: %s', async (path) => {
     const socket = await RawSocket.open(hub.port);
-    socket.write(upgradeRequest(hub.port, {}, `/?token=${await token()}`));
+    socket.write(upgradeRequest(hub.port, {}, path + (await token())));
     await socket.until(() => socket.head.includes('\r\n\r\n'));
-    expect(socket.head).toMatch(/^HTTP\/1\.1 4\d\d/);
+    expect(socket.head).toMatch(/^HTTP\/1\.1 400/);
+  });
+
+  it('H2 H4 is answered the same to somebody unknown as to somebody known, by code, words and close', async () => {
+    const outcome = async (claims: Claims): Promise<unknown> => {
+      const client = await RawClient.connect(hub.url, { hello: false });
+      const answer = await client.command('hello', { token: await token(claims) });
+      return [answer, await client.closed];
+    };
+    await RawClient.connect(hub.url, { token: await token({ user: 'known' }) });
+    const wrong = 'somebody else has forty characters too!!';
+    const [known, unknown, kid] = [await outcome({ user: 'known', key: wrong }), await outcome({ user: 'stranger', key: wrong }), await outcome({ kid: 'k9' })];
+    expect(unknown).toEqual(known);
+    expect(kid).toEqual(known);
+  });
+
+  it('H2 without an end is refused', async () => {
+    const endless = await new SignJWT({ sub: 'alice' }).setProtectedHeader({ alg: 'HS256', kid: 'k1' }).sign(new TextEncoder().encode(secret));
+    expect(await refusal({ token: endless })).toEqual(['auth-failed', 4500]);
   });
 
   it('made by the command line is a token like any other', async () => {
@@ -137,6 +155,14 @@ describe('rights', () => {
     [`${origin}:8443`, '403'],
     [`${origin}.evil.example`, '403'],
     ['http://chat.example.com', '403'],
+    [`${origin}/`, '403'],
+    [origin.toUpperCase(), '403'],
+    [`${origin}, ${origin}`, '403'],
+    [`https://evil.example/?${origin}`, '403'],
+    [origin.replace('//', '//me@'), '403'],
+    [origin.replace('chat', 'achat'), '403'],
+    ['https://example.com', '403'],
+    ['', '403'],
     ['null', '403'],
     [undefined, '101'],
   ])('C3 of a page from %s: %s', async (from, status) => {

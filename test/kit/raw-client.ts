@@ -23,6 +23,8 @@ export type ClientOptions = {
   recorder?: Recorder;
   /** Opens the socket only. */
   hello?: false;
+  /** The shards behind the gateway are a test's, and so are the fields of what they send. */
+  pretended?: true;
 };
 /** A reply as it came: the fields of `ok`, or of `error`. Tests read fields of both, so both sets are there. */
 export type Answer<O extends Op = Op> = { op: 'ok' | 'welcome' | 'error'; id: number } & Reply<O> & Omit<ErrorReply, 'op' | 'id'>;
@@ -53,6 +55,7 @@ export class RawClient {
   /** Called with every push, after it was recorded. */
   onPush: (push: Pushed) => void = () => {};
   readonly #recorder: Recorder | undefined;
+  readonly #pretended: boolean;
   readonly #entries = new Map<string, Entry[]>();
   #untaken: Pushed[] = [];
   #waiters: Waiter[] = [];
@@ -79,6 +82,7 @@ export class RawClient {
     this.format = options.format ?? 'json';
     this.user = options.user ?? '';
     this.#recorder = options.recorder;
+    this.#pretended = options.pretended ?? false;
     this.name = options.recorder?.client(this.user) ?? this.user;
     this.socket = new WebSocket(`${url}${options.path ?? ''}`, `hubbub.v1.${this.format}`, { headers: options.headers, perMessageDeflate: false });
     this.socket.on('error', () => {}); // what it ends in is `close`
@@ -195,7 +199,7 @@ export class RawClient {
     const frame = (binary ? unpackr.unpack(data) : JSON.parse(data.toString('utf8'))) as Frame;
     const answered = typeof frame.id === 'number' && ['ok', 'error', 'welcome'].includes(String(frame.op)) ? this.#answers.get(frame.id) : undefined;
     // Runs inside every test: a field that nobody meant to send is found where it is sent.
-    checkFrame(frame, answered?.op ?? null);
+    if (!this.#pretended) checkFrame(frame, answered?.op ?? null);
     this.#recorder?.received(this.name, frame);
     if (answered) {
       this.#answers.delete(frame.id as number);

@@ -94,11 +94,15 @@ export const errorSchema = z.strictObject({
 /** Throws where a frame holds what it should not; `op` is that of the command it answers, null where that is not known or it is a push. */
 export function checkFrame(frame: Record<string, unknown>, op: string | null): void {
   const { op: kind, id: _, ...fields } = frame;
-  if (kind === 'error') errorSchema.parse(frame);
-  else if (kind === 'welcome') replySchemas.hello.parse(fields);
-  else if (kind !== 'ok') pushSchema.parse(frame);
-  else if (op !== null && Object.hasOwn(replySchemas, op)) replySchemas[op as Op].parse(fields);
-  else if (op !== null) throw new Error(`the hub carried out ${op}`);
+  const schema = kind === 'error' ? errorSchema : kind === 'welcome' ? replySchemas.hello : kind === 'ok' ? schemaOf(op) : pushSchema;
+  const { error } = schema.safeParse(schema === pushSchema || schema === errorSchema ? frame : fields);
+  if (error) throw new Error(`the hub sent what it should not: ${String(kind)} ${op ?? ''}: ${z.prettifyError(error)}`);
+}
+
+function schemaOf(op: string | null): z.ZodType {
+  if (op === null) return z.unknown();
+  if (!Object.hasOwn(replySchemas, op)) throw new Error(`the hub carried out ${op}`);
+  return replySchemas[op as Op];
 }
 
 type Keys<T extends { op: string }> = { [O in T['op']]: keyof Extract<T, { op: O }> };
