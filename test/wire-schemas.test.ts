@@ -1,5 +1,6 @@
 /** The check that every frame to a test's client passes through: it finds a field that does not belong, wherever it is planted. */
 import { describe, expect, it } from 'vitest';
+import { wireLimitDefaults } from '../src/protocol/limits.ts';
 import { checkFrame } from './kit/wire-schemas.ts';
 
 const canary = { passwordHash: 'canary' };
@@ -23,7 +24,7 @@ describe('what the hub may send', () => {
         expiresInMs: null,
         heartbeatMs: 1,
         inbox: { head: 0, acked: 0 },
-        limits: { frameBytesMax: 1, bodyBytesMax: 1, subscriptionsMax: 1, openCommandsMax: 1 },
+        limits: wireLimitDefaults,
       },
       'hello',
     ],

@@ -36,7 +36,8 @@ const delivery = z.strictObject({
   ...ended,
 });
 const member = z.strictObject({ user: text, role, since: n });
-const limits = z.strictObject({ frameBytesMax: n, bodyBytesMax: n, subscriptionsMax: n, openCommandsMax: n });
+const rates = { rateLimit: n, userRateLimit: n, costLimit: n, userCostLimit: n };
+const limits = z.strictObject({ frameBytesMax: n, bodyBytesMax: n, subscriptionsMax: n, openCommandsMax: n, ...rates });
 
 export const pushSchema = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('entry'), ...entry }),
@@ -89,6 +90,7 @@ export const replySchemas = {
 export const errorSchema = z.strictObject({
   ...{ op: z.literal('error'), id: n.optional(), of: text.optional(), code, message: text, field: text.optional() },
   ...{ retry: z.boolean(), retryAfterMs: n.optional() },
+  ...{ limit: n.optional(), remaining: n.optional(), resetMs: n.optional() },
 });
 
 /** Throws where a frame holds what it should not; `op` is that of the command it answers, null where that is not known or it is a push. */
