@@ -100,6 +100,7 @@ describe('a connection', async () => {
     heartbeatMs: 300,
     heartbeatGraceMs: 1_500, // this process also plays hundreds of clients, and may be late itself
     helloTimeoutMs: 1_000,
+    handshakeMs: 500,
     openCommandsMax: 8,
     rateLimit: 0,
     acceptPerSecond: 0,
