@@ -4,13 +4,12 @@
  */
 import { z } from 'zod';
 import { errorCodes } from '../../src/protocol/codes.ts';
-import type { Op } from '../../src/protocol/commands.ts';
+import { type Op, role } from '../../src/protocol/commands.ts';
 import type { ErrorReply, Push, Replies } from '../../src/protocol/pushes.ts';
 
 const n = z.number().int();
 const text = z.string();
 const code = z.enum(Object.keys(errorCodes) as [keyof typeof errorCodes, ...(keyof typeof errorCodes)[]]);
-const role = z.enum(['owner', 'admin', 'member']);
 const status = z.enum(['online', 'away', 'offline']);
 const visibility = z.enum(['public', 'private']);
 const position = z.strictObject({ epoch: text, seq: n });
@@ -80,6 +79,8 @@ export const replySchemas = {
   info: z.strictObject(roomInfo),
   members: z.strictObject({ room: text, members: z.array(member), more: z.boolean() }),
   rooms: z.strictObject({ rooms: z.array(roomSummary), cursor: text.nullable() }),
+  revoke: z.strictObject({ users: z.array(text) }),
+  disable: z.strictObject({ users: z.array(text) }),
   ack: z.strictObject({ through: n }),
   status: z.strictObject({ status }),
   who: statuses,
