@@ -72,7 +72,11 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
         connectionsOf: (user) => gateway.connectionsOf(user),
         disconnect: (user, connection) => gateway.disconnect(user, connection),
         stats,
-        ready: () => threads.ready(),
+        ready: () => {
+          const { ready, reasons } = threads.ready();
+          const behind = gateway.overloaded().map((shard) => `shard ${shard} is overloaded`);
+          return { ready: ready && behind.length === 0, reasons: [...reasons, ...behind] };
+        },
         quarantine: () => threads.quarantine.list(),
         lift: (room) => threads.quarantine.lift(room),
       },

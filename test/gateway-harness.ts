@@ -25,6 +25,8 @@ export class FakeShard {
   readonly link: Link<ToGateway, ToShard>;
   /** Everything it was told, in order. */
   readonly received: Received[] = [];
+  /** Whether it answers probes; otherwise they count here. */
+  probes: number | 'answered' = 'answered';
   /** Whether it welcomes every hello by itself. */
   welcomes = true;
   batches = 0;
@@ -59,7 +61,7 @@ export class FakeShard {
 
   kinds(connection: ConnectionId): string[] {
     return this.received
-      .filter((message) => message.t !== 'alive' && message.connection === connection)
+      .filter((message) => message.t !== 'alive' && message.t !== 'probe' && message.connection === connection)
       .map((message) => (message.t === 'command' ? String(message.command.op) : message.t));
   }
 
@@ -136,6 +138,11 @@ export class FakeShard {
   }
 
   #take(message: Received): void {
+    if (message.t === 'probe') {
+      if (this.probes === 'answered') this.link.push({ t: 'probed' });
+      else this.probes++;
+      return;
+    }
     if (message.t === 'open') this.formats.set(message.connection, message.format);
     this.received.push(message);
     this.#untaken.push(message);

@@ -71,6 +71,8 @@ export abstract class Sender {
   device = '';
   scopes: readonly string[] = none;
   home = 0;
+  /** A shard that is behind and has just been sent something more (-1: none). */
+  waitsFor = -1;
   /** By shard: whether it knows of this sender. */
   readonly opened: boolean[];
   readonly commands = new FewMap<number, OpenCommand>();
@@ -138,7 +140,10 @@ export class Connection extends Sender {
   /** Shards that wait for `drained`. */
   readonly paced: number[] = [];
   /** Why nothing is read from the socket. */
-  readonly paused = { held: false, outbox: false };
+  readonly paused = { held: false, outbox: false, backlog: false };
+
+  // backlog.ts: the shard that must catch up before more is taken (-1: none), and the frames that came meanwhile
+  waits: Buffer[] | null = null;
 
   // limits.ts: there once something was asked for; `shared` is the user's, over all his connections
   own: Allowance | null = null;
@@ -177,6 +182,17 @@ export class Connection extends Sender {
   }
 
   readonly #send: (to: Connection, fields: Fields) => void;
+
+  pause(why: keyof Connection['paused']): void {
+    this.paused[why] = true;
+    this.ws.pause();
+  }
+
+  /** Reads on, unless something else speaks against it. */
+  unpause(why: keyof Connection['paused']): void {
+    this.paused[why] = false;
+    if (!this.paused.held && !this.paused.outbox && !this.paused.backlog) this.ws.resume();
+  }
 
   answer(fields: Fields): void {
     this.#send(this, fields);

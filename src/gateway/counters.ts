@@ -81,6 +81,13 @@ export type GatewayStats = {
   outboxBytes: number;
   commandsOpen: number;
   serviceConnections: number;
+  /** Connections that are not read because a shard is behind, and what they sent before that. */
+  held: number;
+  heldBytes: number;
+  /** Per shard: how long what is sent to it takes. */
+  queueMs: number[];
+  /** Shards that cannot keep up. */
+  overloaded: number;
   /** Per shard; null while its thread is being replaced. */
   linkDepth: (number | null)[];
 };

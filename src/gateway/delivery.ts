@@ -6,6 +6,7 @@ import { CodedError } from '../protocol/codes.ts';
 import type { Log } from '../thread/log.ts';
 import { type RoomKey, strides, type ToGateway, toGateway } from '../thread/messages.ts';
 import type { Backend } from './backend.ts';
+import type { Backlog } from './backlog.ts';
 import type { Connection, Slot } from './connection.ts';
 import type { Counters } from './counters.ts';
 import { fieldsOf } from './frame.ts';
@@ -24,6 +25,7 @@ export type DeliveryDeps = {
   shards: Shards;
   backend: Backend;
   routing: Routing;
+  backlog: Backlog;
   session: Session;
   limits: { outboxSoftBytes: number; outboxBytesMax: number };
 };
@@ -175,6 +177,9 @@ export class Delivery {
     switch (message.t) {
       case 'room':
         this.#introduce(shard, message);
+        return;
+      case 'probed':
+        this.#deps.backlog.answered(shard);
         return;
       case 'forget':
         forget(shard, message.roomKey);

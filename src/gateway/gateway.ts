@@ -13,6 +13,7 @@ import type { Log } from '../thread/log.ts';
 import type { ConnectionId } from '../thread/messages.ts';
 import type { Authenticator } from './authenticate.ts';
 import { Backend, type Principal } from './backend.ts';
+import { Backlog } from './backlog.ts';
 import type { Connection } from './connection.ts';
 import { type ConnectionInfo, Counters, type GatewayStats } from './counters.ts';
 import { Delivery } from './delivery.ts';
@@ -47,6 +48,8 @@ export interface Gateway {
   /** Closes one connection of the user (by its string id) or all; returns how many. */
   disconnect(user: string, connection?: string): number;
   stats(): GatewayStats;
+  /** Shards that cannot keep up at present. */
+  overloaded(): number[];
   /** Takes no more, tells everybody, waits for what is under way, closes; done within about `ms`. */
   drain(ms: number): Promise<void>;
   /** At once, without goodbye; ends the links as well. */
@@ -62,6 +65,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const outbox = new Outbox(options, counters, (connection, shard) => shards.tell(shard, { t: 'drained', connection: connection.number }));
   const pool = new Pool(outbox, shards, counters);
   const routing = new Routing(shards, options, counters);
+  const backlog = new Backlog({ clock, log, shards, limits: options, receive: (connection, bytes) => inbound.held(connection, bytes) });
   const rates = new Limits(options, clock, shards);
   let lastNumber = 0;
   const nextNumber = (): number => ++lastNumber;
@@ -78,11 +82,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
     heartbeatMs: options.heartbeatMs,
     receive: (connection, bytes) => inbound.receive(connection, bytes),
   });
-  const inbound = new Inbound({ clock, log, counters, outbox, pool, shards, routing, session, limits: options, rates, time });
+  const inbound = new Inbound({ clock, log, counters, outbox, pool, shards, routing, session, backlog, limits: options, rates, time });
   const backend = new Backend({ clock, shards, routing, nextNumber });
-  const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, limits: options });
+  const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, backlog, limits: options });
   const upgrade = new Upgrade({ options, clock, log, counters, pool, outbox, inbound, limits: rates, shards: deps.shards, time, nextNumber });
-  const reattach = new Reattach({ log, pool, shards, backend, routing, session, delivery, lastNumber: () => lastNumber });
+  const reattach = new Reattach({ log, pool, shards, backend, routing, session, backlog, delivery, lastNumber: () => lastNumber });
   const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, time });
   const timer = setInterval(() => sweep.run(), sweep.intervalMs);
 
@@ -95,14 +99,17 @@ export function createGateway(deps: GatewayDeps): Gateway {
     connectionsOf: (user) => [...pool.of(user)].map((connection) => pool.describe(connection, time.now)),
     userOf: (number) => (pool.connections.get(number) ?? backend.get(number))?.user ?? null,
     disconnect: (user, id) => disconnect(pool, user, id, 'disconnected'),
-    stats: () => stats(counters, pool, outbox, shards, backend),
+    stats: () => stats(counters, pool, outbox, shards, backend, backlog),
+    overloaded: () => backlog.overloaded,
     drain: async (ms) => {
       await drain({ clock, pool, backend, upgrade }, ms);
       clearInterval(timer);
+      backlog.close();
       backend.close();
     },
     close: () => {
       clearInterval(timer);
+      backlog.close();
       upgrade.draining = true;
       backend.close();
       for (const connection of [...pool.connections.values()]) pool.terminate(connection);
@@ -121,7 +128,7 @@ function disconnect(pool: Pool, user: string, id: string | undefined, reason: Cl
   return victims.length;
 }
 
-function stats(counters: Counters, pool: Pool, outbox: Outbox, shards: Shards, backend: Backend): GatewayStats {
+function stats(counters: Counters, pool: Pool, outbox: Outbox, shards: Shards, backend: Backend, backlog: Backlog): GatewayStats {
   const { closed, rejected, ...counts } = counters;
   return {
     ...counts,
@@ -137,6 +144,10 @@ function stats(counters: Counters, pool: Pool, outbox: Outbox, shards: Shards, b
     outboxBytes: outbox.total,
     commandsOpen: pool.commandsOpen() + backend.open,
     serviceConnections: backend.size,
+    held: backlog.heldConnections,
+    heldBytes: backlog.heldBytes,
+    queueMs: backlog.queueMs,
+    overloaded: backlog.overloaded.length,
     linkDepth: shards.all.map(({ link }) => link?.items ?? null),
   };
 }

@@ -13,6 +13,7 @@ import { scan } from '../protocol/scan.ts';
 import { parseCommand } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
+import type { Backlog } from './backlog.ts';
 import type { Connection } from './connection.ts';
 import type { Counters } from './counters.ts';
 import type { Limits } from './limits.ts';
@@ -32,6 +33,7 @@ export type InboundDeps = {
   shards: Shards;
   routing: Routing;
   session: Session;
+  backlog: Backlog;
   limits: { badFramesMax: number };
   rates: Limits;
   /** The sweep's time: coarse, and cheap to read. */
@@ -52,7 +54,7 @@ export class Inbound {
 
   /** One message of a socket. */
   message(connection: Connection, bytes: Buffer, binary: boolean): void {
-    const { counters, pool, log } = this.#deps;
+    const { backlog, counters } = this.#deps;
     if (connection.phase.is === 'closed') return;
     counters.framesIn++;
     counters.bytesIn += bytes.length;
@@ -61,11 +63,23 @@ export class Inbound {
       if (binary !== (connection.format === 'msgpack')) {
         const kind = binary ? 'text frames, not binary ones' : 'binary frames, not text ones';
         this.#refuse(connection, undefined, undefined, new CodedError('bad-frame', `hubbub.v1.${connection.format} takes ${kind}`));
-      } else this.receive(connection, bytes);
+      } else if (connection.waitsFor >= 0 && backlog.wait(connection)) backlog.hold(connection, bytes);
+      else {
+        this.receive(connection, bytes);
+        if (connection.waitsFor >= 0) backlog.wait(connection);
+      }
       if (connection.backed) this.#deps.outbox.restrain(connection);
     } catch (error) {
-      log('error', 'a frame was not handled by a fault', { connection: connection.id, error });
-      pool.close(connection, 'fault');
+      this.#fault(connection, error);
+    }
+  }
+
+  /** A frame that had to wait for a shard. */
+  held(connection: Connection, bytes: Buffer): void {
+    try {
+      this.receive(connection, bytes);
+    } catch (error) {
+      this.#fault(connection, error);
     }
   }
 
@@ -138,6 +152,11 @@ export class Inbound {
     counters.rateLimited++;
     connection.answer(refusal(id, op, excess));
     if (rates.abused(connection)) pool.close(connection, 'abuse', true);
+  }
+
+  #fault(connection: Connection, error: unknown): void {
+    this.#deps.log('error', 'a frame was not handled by a fault', { connection: connection.id, error });
+    this.#deps.pool.close(connection, 'fault');
   }
 
   #refuse(connection: Connection, id: number | undefined, of: string | undefined, error: CodedError): void {

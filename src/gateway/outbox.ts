@@ -140,17 +140,13 @@ export class Outbox {
     if (unsent === 0) this.#clear(connection);
     if (unsent > this.#limits.outboxLowBytes) return;
     this.#grant(connection);
-    if (connection.paused.outbox) {
-      connection.paused.outbox = false;
-      if (!connection.paused.held) connection.ws.resume();
-    }
+    if (connection.paused.outbox) connection.unpause('outbox');
   }
 
   /** Reads nothing more from a connection that does not take its answers, until it has. */
   restrain(connection: Connection): void {
     if (connection.paused.outbox || connection.socket.writableLength <= this.#limits.outboxBytesMax) return;
-    connection.paused.outbox = true;
-    connection.ws.pause();
+    connection.pause('outbox');
   }
 
   /** The connection is closed: nothing of it is waited for. */

@@ -6,6 +6,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Log } from '../thread/log.ts';
 import { placeOf } from '../thread/placement.ts';
 import type { Backend } from './backend.ts';
+import type { Backlog } from './backlog.ts';
 import type { Connection } from './connection.ts';
 import type { Delivery } from './delivery.ts';
 import type { Pool } from './pool.ts';
@@ -19,6 +20,7 @@ export type ReattachDeps = {
   shards: Shards;
   backend: Backend;
   routing: Routing;
+  backlog: Backlog;
   session: Session;
   delivery: Delivery;
   /** The highest number that a connection was given. */
@@ -61,6 +63,7 @@ export class Reattach {
       if (at >= 0) connection.paced.splice(at, 1);
     }
     for (const service of backend.all) routing.lost(service, index);
+    this.#deps.backlog.lost(shard);
     shard.slots.clear();
     shard.named.clear();
   }

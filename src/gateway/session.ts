@@ -69,8 +69,7 @@ export class Session {
     phase.held.push({ bytes: Buffer.from(bytes) });
     phase.heldBytes += bytes.length;
     if ((phase.held.length < heldMax && phase.heldBytes < heldBytesMax) || connection.paused.held) return;
-    connection.paused.held = true;
-    connection.ws.pause();
+    connection.pause('held');
   }
 
   /** Says (again) hello to the home shard, for connections that wait for its welcome; nothing while it has no thread. */
@@ -186,8 +185,7 @@ export class Session {
 
   #release(connection: Connection, held: readonly HeldFrame[]): void {
     for (const { bytes } of held) this.#deps.receive(connection, bytes);
-    connection.paused.held = false;
-    if (!connection.paused.outbox) connection.ws.resume();
+    connection.unpause('held');
   }
 
   #coded(error: unknown): CodedError {

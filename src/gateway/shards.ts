@@ -13,6 +13,12 @@ export type Shard = {
   link: ShardLink | null;
   /** How many threads it has had. */
   incarnations: number;
+  /** Kept by backlog.ts. `due`: the next frame takes a probe along. `pressed`: it is behind, senders wait. `late`: so far behind that commands are refused. */
+  due: boolean;
+  pressed: boolean;
+  late: boolean;
+  /** Frames that may wait for the link before it counts as behind. */
+  roundFrames: number;
   readonly slots: Map<RoomKey, Slot>;
   /** The same by the room's name. */
   readonly named: Map<string, Slot>;
@@ -20,12 +26,18 @@ export type Shard = {
 
 export class Shards {
   readonly all: readonly Shard[];
+  /** Called when a probe is due or more waits for the link than should. */
+  probing: (shard: Shard) => void = () => {};
 
   constructor(count: number) {
     this.all = Array.from({ length: count }, (_, index) => ({
       index,
       link: null,
       incarnations: 0,
+      due: false,
+      pressed: false,
+      late: false,
+      roundFrames: Number.POSITIVE_INFINITY,
       slots: new Map<RoomKey, Slot>(),
       named: new Map<string, Slot>(),
     }));
@@ -39,8 +51,8 @@ export class Shards {
 
   /** Whether a command for the shard can be taken. */
   ready(index: number): boolean {
-    const { link } = this.get(index);
-    return link !== null && !link.full;
+    const { link, late } = this.get(index);
+    return link !== null && !late && !link.full;
   }
 
   connect(
@@ -84,7 +96,12 @@ export class Shards {
   /** A frame of a command; the shard must be `ready`. */
   frame(sender: Sender, index: number, bytes: Uint8Array): void {
     this.open(sender, index);
-    this.get(index).link?.frame(sender.number, bytes);
+    const shard = this.get(index);
+    const { link } = shard;
+    if (link === null) return;
+    link.frame(sender.number, bytes);
+    if (shard.due || link.items >= shard.roundFrames) this.probing(shard);
+    if (shard.pressed) sender.waitsFor = index;
   }
 
   /** The sender's scopes have changed. */

@@ -89,7 +89,7 @@ export class Sweep {
   #lives(connection: Connection): boolean {
     const { time, options, pool, outbox } = this.#deps;
     const read = connection.socket.bytesRead;
-    if (read !== connection.bytesRead || connection.paused.outbox || connection.backed) {
+    if (read !== connection.bytesRead || connection.paused.outbox || connection.paused.backlog || connection.backed) {
       connection.bytesRead = read;
       connection.aliveAt = time.now;
       connection.pingedAt = null;

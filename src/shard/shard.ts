@@ -25,6 +25,9 @@ import { revoke } from './revoke.ts';
 import { type RoomBus, Rooms } from './rooms.ts';
 import { UserDirectory } from './user-directory.ts';
 
+/** Operations waiting for the store above which the shard counts as behind: two full transactions. */
+const commitsAhead = 8_192;
+
 export type ShardBus = RoomBus & { onMessage(listener: (message: { topic: string; payload: Uint8Array }) => void): void };
 export type ShardDeps = {
   index: number;
@@ -58,6 +61,8 @@ export class Shard {
   /** Batches that came before the store let this shard in; the link's credit bounds them. */
   #early: { list: (number | ToShard)[]; arena: Buffer }[] = [];
   #commands = 0;
+  /** A probe of the gateway is to be answered. */
+  #probed = false;
   #stopped: (() => void) | null = null;
 
   constructor(deps: ShardDeps) {
@@ -218,6 +223,10 @@ export class Shard {
       this.#connections.set(id, { id, ...rest, open: true });
       return;
     }
+    if (message.t === 'probe') {
+      this.#probed = true;
+      return;
+    }
     if (message.t === 'alive') {
       const { index, shards } = this.#deps;
       return users.prune({ type: 'prune', shard: index, shards, through: message.through, alive: message.connections }, outlet);
@@ -263,6 +272,10 @@ export class Shard {
       this.#rooms.flush(this.#open.outlet);
       this.#open.users.flush(this.#open.outlet);
       this.#commits.flush();
+      if (this.#probed && this.#commits.pending < commitsAhead) {
+        this.#probed = false;
+        this.#link?.push({ t: 'probed' });
+      }
       this.#link?.flush();
     }
     if (this.#stopped === null || this.#commits.pending > 0) return;

@@ -39,6 +39,8 @@ export type ToShard =
   | { t: 'watch'; connection: ConnectionId; users: string[] }
   /** After a shard's death and everything above: of the connections numbered so far, through `through`, these are left. */
   | { t: 'alive'; through: ConnectionId; connections: ConnectionId[] }
+  /** Travels with the frames; answered by `probed` behind what they caused, and not while too much waits for the store. */
+  | { t: 'probe' }
   /** The outbox of the connection is below its low-water mark: its next page may be sent. Follows every PAGE. */
   | { t: 'drained'; connection: ConnectionId }
   /** The outbox passed the hard mark: the gateway has taken the connection out of the room's slot after `lastSeq`. */
@@ -71,6 +73,7 @@ export const formats: readonly Format[] = ['json', 'msgpack'];
 export type ToGateway =
   /** Names a room key, before its first use. */
   | { t: 'room'; roomKey: RoomKey; room: string }
+  | { t: 'probed' }
   /** The room's actor is put away; no subscriber is left. */
   | { t: 'forget'; roomKey: RoomKey }
   | { t: 'welcome'; connection: ConnectionId; epoch: string; inbox: { head: number; acked: number }; allMark: number; revokedAt: number }

@@ -1,0 +1,86 @@
+/** A shard that is behind: its senders are not read, those of other shards are; nothing is lost or reordered; then `busy`. */
+import { afterEach, expect, it } from 'vitest';
+import { placeOf } from '../src/thread/placement.ts';
+import { type FakeShard, type Stand, stand } from './gateway-harness.ts';
+
+let hub: Stand;
+afterEach(() => hub.close());
+
+/** A name that has its place at the shard. */
+function placed(kind: string, shard: number): string {
+  for (let i = 0; ; i++) if (placeOf(`${kind}${i}`, 2) === shard) return `${kind}${i}`;
+}
+const published = (shard: FakeShard): unknown[] =>
+  shard.received.flatMap((message) => (message.t === 'command' && message.command.op === 'publish' ? [message.command.body] : []));
+
+/** Two shards, the second of which keeps the probe that comes with the first frame, so that it counts as behind. */
+async function behind(options: { queueMsMax: number; heldBytesMax?: number }) {
+  hub = await stand({ shards: 2, options });
+  const [calm, slow] = hub.shards as [FakeShard, FakeShard];
+  const client = await hub.connect({ user: placed('user', 0) });
+  const other = await hub.connect({ user: placed('user', 0) });
+  slow.probes = 0;
+  let sent = 0;
+  // Sends until the gateway has noticed: from then on nothing more arrives.
+  while (hub.gateway.stats().held === 0) {
+    client.send({ op: 'publish', room: placed('room', 1), body: ++sent });
+    await other.ok('ping');
+  }
+  return { calm, slow, client, other, sent };
+}
+
+it('R9 who sends to a shard that is behind is not read, nobody else waits, and all of it arrives in order once it catches up', async () => {
+  const { calm, slow, client, other, sent } = await behind({ queueMsMax: 60_000 });
+  const arrived = published(slow).length;
+  let last = sent;
+  for (let i = 0; i < 200; i++) client.send({ op: 'publish', room: placed('room', 1), body: ++last });
+  client.send({ op: 'publish', room: placed('room', 0), body: 'behind them' });
+  other.send({ op: 'publish', room: placed('room', 0), body: 'past them' });
+  await calm.next('command', ({ command }) => command.body === 'past them');
+  for (let i = 0; i < 20; i++) await other.ok('ping');
+  expect(published(slow).length).toBeLessThanOrEqual(arrived + 1);
+  expect(published(calm)).toEqual(['past them']);
+  expect(hub.gateway.stats()).toMatchObject({ held: 1, busy: 0 });
+  slow.probes = 'answered';
+  slow.link.push({ t: 'probed' });
+  await calm.next('command', ({ command }) => command.body === 'behind them');
+  await slow.next('command', ({ command }) => command.body === last);
+  expect(published(slow)).toEqual(Array.from({ length: last }, (_, i) => i + 1));
+  await client.ok('ping');
+  expect(hub.gateway.stats()).toMatchObject({ held: 0, heldBytes: 0, busy: 0 });
+});
+
+it('R9 a shard that is too far behind makes busy with retryAfterMs, until it answers', async () => {
+  const { slow, client } = await behind({ queueMsMax: 300 });
+  const answer = await client.command('publish', { room: placed('room', 1), body: 'held' });
+  expect(answer).toMatchObject({ op: 'error', code: 'busy', retry: true, retryAfterMs: expect.any(Number) });
+  expect(hub.gateway.overloaded()).toEqual([1]);
+  expect(hub.gateway.stats()).toMatchObject({ held: 0, heldBytes: 0 });
+  slow.probes = 'answered';
+  slow.link.push({ t: 'probed' });
+  while (hub.gateway.overloaded().length > 0) await client.ok('ping');
+  client.send({ op: 'publish', room: placed('room', 1), body: 'taken' });
+  await slow.next('command', ({ command }) => command.body === 'taken');
+});
+
+it('R9 what waits is bounded in bytes: beyond that it is busy at once', async () => {
+  const { other } = await behind({ queueMsMax: 60_000, heldBytesMax: 1_024 });
+  // In one turn, so that they are read at once: the first goes on its way, the others are held.
+  const answers = Array.from({ length: 8 }, () => other.command('publish', { room: placed('room', 1), body: 'x'.repeat(500) }));
+  const first = await Promise.race(answers);
+  expect(first).toMatchObject({ code: 'busy', retryAfterMs: expect.any(Number) });
+  expect(hub.gateway.stats().heldBytes).toBe(0);
+});
+
+it('R9 a connection that closes while it waits leaves nothing behind', async () => {
+  const { slow, client, other } = await behind({ queueMsMax: 60_000 });
+  for (let i = 0; i < 50; i++) client.send({ op: 'publish', room: placed('room', 1), body: 'late' });
+  for (let i = 0; i < 5; i++) await other.ok('ping');
+  hub.gateway.disconnect(client.user);
+  await other.closed; // the same user
+  slow.link.push({ t: 'probed' });
+  const third = await hub.connect({ user: 'third' });
+  while (hub.gateway.stats().heldBytes > 0) await third.ok('ping');
+  expect(hub.gateway.stats().held).toBe(0);
+  expect(published(slow)).not.toContain('late');
+});
