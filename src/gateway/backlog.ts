@@ -14,10 +14,10 @@ import type { Shard, Shards } from './shards.ts';
 
 const turnMs = 50;
 /** A probe that is out for longer means that the shard is behind. */
-const pressedAfterMs = 100;
-/** What one round should take; the number of frames let in at once follows it. */
-const roundMs = 150;
-const roundFramesMin = 64;
+const pressedAfterMs = 250;
+/** What one round should take; the number of frames let in at once follows it. Where threads wait for a core even a short round takes long, hence the least. */
+const roundMs = 400;
+const roundFramesMin = 1_024;
 const roundFramesMax = 8_192;
 /** How slowly `pressure` follows: about a second. */
 const smoothing = 0.05;
