@@ -5,6 +5,7 @@ import { type RunningHub, StartError, type StartHub, serve } from '../src/cli/se
 import { type FilledOptions, fillOptions, type HubOptions } from '../src/options.ts';
 import { systemClock } from '../src/thread/clock.ts';
 import type { LogLevel } from '../src/thread/log.ts';
+import { StuckError } from '../src/thread/supervisor.ts';
 
 afterEach(() => {
   vi.useRealTimers();
@@ -152,6 +153,13 @@ describe('serve', () => {
     await at.listening;
     at.closed.resolve(new Error('persistence gave up'));
     expect(await at.code).toBe(70);
+  });
+
+  it('a thread that will not end is fatal: an orderly exit would wait for it', async () => {
+    const at = stage();
+    await at.listening;
+    at.closed.resolve(new StuckError('persistence gave up'));
+    expect(await at.code).toBe(137);
   });
 
   const failures: [object, RegExp][] = [

@@ -6,6 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { run } from './run.ts';
+import { exitCodes } from './serve.ts';
 
 // For all threads: what a hub allocates dies at once or stays as long as its connection. A nursery that grows keeps neither
 // alive longer, and what it grew to in a rush of connects is never given back: a quarter of an idle hub's memory.
@@ -25,4 +26,6 @@ const code = await run(process.argv.slice(2), {
   loadHub: () => import('../hub.ts'),
   loadAdmin: () => import('../admin.ts'),
 });
+// An exit waits for every thread to end.
+if (code === exitCodes.stuck) process.kill(process.pid, 'SIGKILL');
 process.exit(code);

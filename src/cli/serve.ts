@@ -3,6 +3,7 @@
  * works with (hub, signals) is handed in, so that tests need no process.
  *
  *   0 drained · 1 did not drain in time, a second signal, could not start (thrown) · 2 bad settings (thrown) · 70 a fault
+ *   137 (by SIGKILL) a thread in a native call that does not return: an orderly exit would wait for it
  */
 import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
 import type { Clock } from '../thread/clock.ts';
@@ -29,7 +30,7 @@ export type ProcessEvents = {
 };
 export type ServeDeps = { startHub: StartHub; clock: Clock; log: Log; events: ProcessEvents };
 
-export const exitCodes = { ok: 0, failed: 1, usage: 2, fault: 70 } as const;
+export const exitCodes = { ok: 0, failed: 1, usage: 2, fault: 70, stuck: 137 } as const;
 /** The hub could not start. */
 export class StartError extends Failure {}
 
@@ -98,7 +99,7 @@ export async function serve(options: FilledOptions, deps: ServeDeps): Promise<nu
     void started.closed.then((error) => {
       if (error === null && stopping) return;
       log('error', 'the hub ended', error === null ? {} : { error });
-      exit(exitCodes.fault);
+      exit(error?.name === 'StuckError' ? exitCodes.stuck : exitCodes.fault);
     });
     if (stopping) void drain(started);
     return await exited;

@@ -60,7 +60,9 @@ type Life = {
 };
 
 /** The process can only be killed: a thread of it will not end. */
-export class StuckError extends Error {}
+export class StuckError extends Error {
+  override readonly name = 'StuckError';
+}
 
 export class Thread {
   readonly spec: ThreadSpec;

@@ -30,7 +30,7 @@ async function insist(client: RawClient, fields: Record<string, unknown>): Promi
 }
 
 describe('poison', () => {
-  it('a command that crashes its shard three times is refused, without its room or its sender', async () => {
+  it('R7 a command that crashes its shard three times is refused, without its room or its sender', async () => {
     const hub = await brittleHub();
     const client = await RawClient.connect(hub.url, { user: 'alice' });
     await client.ok('subscribe', { room: cursed });
@@ -48,7 +48,7 @@ describe('poison', () => {
     expect(hub.stdout).toMatch(/a command crashed its shard repeatedly: quarantined/);
   });
 
-  it('F8 a room in which different commands crash its shard, hanging it too, is refused and not followed again, until an operator lifts that', async () => {
+  it('R7 F8 a room in which different commands crash its shard, hanging it too, is refused and not followed again, until an operator lifts that', async () => {
     const hub = await brittleHub();
     const client = await RawClient.connect(hub.url, { user: 'alice' });
     const other = await RawClient.connect(hub.url, { user: 'bob' });
