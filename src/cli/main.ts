@@ -4,13 +4,8 @@
  * ends it.
  */
 import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import { run } from './run.ts';
 import { exitCodes } from './serve.ts';
-
-// For all threads: what a hub allocates dies at once or stays as long as its connection. A nursery that grows keeps neither
-// alive longer, and what it grew to in a rush of connects is never given back: a quarter of an idle hub's memory.
-setFlagsFromString('--semi-space-growth-factor=1');
 
 // A reader of our output that went away (`hubbub serve | head`) is no reason to stop serving.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
