@@ -76,6 +76,9 @@ export class HubProcess {
 
   async start(extra: StartOptions = {}): Promise<void> {
     const { production, env, fileBytesMax, filesMax, heapMiBMax, entry, ...options } = { ...this.#options, ...extra };
+    if (options.logLevel !== undefined && !['info', 'debug'].includes(options.logLevel)) {
+      throw new TypeError('startHub: the hub tells its port at log level info; logLevel may be info or debug');
+    }
     const file = entry ?? fileURLToPath(new URL('../cli/main.js', import.meta.url));
     const heap = heapMiBMax === undefined ? [] : [`--max-old-space-size=${heapMiBMax}`];
     const words = [...heap, file, 'serve', ...flags({ dev: production !== true, ...options, port: this.port, data: this.data })];

@@ -17,6 +17,8 @@ export type ProxyOptions = {
   bytesPerSecond?: number;
   /** Asked for every piece of bytes that comes, before it is forwarded. */
   inspect?: (link: Link, direction: Direction, bytes: Buffer) => Verdict;
+  /** Told of every connection. */
+  accepted?: (link: Link) => void;
 };
 
 /** Bytes of one direction that wait here before its source is no longer read. */
@@ -78,7 +80,9 @@ export class TcpProxy {
       return;
     }
     const hub = connect({ port: this.#target(), host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
-    this.links.add(new Link(client, hub, this.options, (link) => this.links.delete(link)));
+    const link = new Link(client, hub, this.options, () => this.links.delete(link));
+    this.links.add(link);
+    this.options.accepted?.(link);
   }
 }
 
@@ -87,9 +91,9 @@ export class Link {
   /** Of the client's socket, by which a test knows whose link this is. */
   readonly clientPort: number;
   readonly #sides: Record<Direction, Side>;
-  readonly #ended: (link: Link) => void;
+  readonly #ended: () => void;
 
-  constructor(client: Socket, hub: Socket, options: ProxyOptions, ended: (link: Link) => void) {
+  constructor(client: Socket, hub: Socket, options: ProxyOptions, ended: () => void) {
     this.clientPort = client.remotePort ?? 0;
     this.#ended = ended;
     this.#sides = { up: new Side(client, hub, options), down: new Side(hub, client, options) };
@@ -134,7 +138,7 @@ export class Link {
       if (failed) side.to.resetAndDestroy();
       else side.push(null);
     }
-    if (side.from.destroyed && side.to.destroyed) this.#ended(this);
+    if (side.from.destroyed && side.to.destroyed) this.#ended();
   }
 }
 

@@ -15,8 +15,8 @@ export function recordedWebSocket(recorder: Recorder, user: string): WebSocketCl
     constructor(url: string, protocols: string[]) {
       super(url, protocols, { perMessageDeflate: false });
       // The first listener, so that the history has a frame before the application acts on it.
-      this.on('message', (data: Buffer) => {
-        const frame = decode(data, this.#format);
+      this.on('message', (data: Buffer | ArrayBuffer) => {
+        const frame = decode(data instanceof ArrayBuffer ? new Uint8Array(data) : data, this.#format);
         recorder.received(this.#name, frame);
         if (frame.op === 'welcome') recorder.welcomed(this.#name, String(frame.epoch));
       });

@@ -14,9 +14,9 @@ type Lane = { user: string; room: string; proxy: TcpProxy; deaf: boolean; swallo
 
 export const row: FaultRow<Size> = {
   test: 3,
-  title: 'M2 M1 an ack lost between commit and client: the retry gets the same seq, and the message is there once',
+  title: 'M3 M1 an ack lost between commit and client: the retry gets the same seq, and the message is there once',
   target: '0 doubles in 10,000 forced retries',
-  gate: { rounds: 6, lanes: 10, messages: 10, killEvery: 3 },
+  gate: { rounds: 4, lanes: 10, messages: 10, killEvery: 4 },
   full: { rounds: 52, lanes: 20, messages: 10, killEvery: 4 },
 
   async run({ rounds, lanes: laneCount, messages, killEvery }, kit) {
@@ -86,7 +86,7 @@ export const row: FaultRow<Size> = {
     return {
       figures: { retries, sameSeq: same, doubles: kept.length - retries, killsOfTheHub: Math.floor(rounds / killEvery) },
       violations: [
-        ...kit.check(),
+        ...(await kit.check()),
         ...violationsOf({
           'every retry got the seq of the first commit': same === retries,
           'every retry was called a duplicate': duplicates === retries,

@@ -6,12 +6,15 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { checkHistory } from '../../src/testing/checker.ts';
+import { checkHistory, commandsEnd } from '../../src/testing/checker.ts';
 import { HubProcess, type StartOptions } from '../../src/testing/hub-process.ts';
 import { type ProxyOptions, startProxy, type TcpProxy } from '../../src/testing/proxy.ts';
 import { Recorder } from '../../src/testing/recorder.ts';
 import { hubEntry } from '../kit/paths.ts';
 import { type Random, randomFrom } from '../kit/random.ts';
+
+const closingMsMax = 15_000;
+const pollMs = 50;
 
 /** How much of everything: rounds, clients, seconds. */
 export type Size = Readonly<Record<string, number>>;
@@ -78,8 +81,10 @@ export class FaultKit {
     return folder;
   }
 
-  /** What the checker finds in the history so far, the first twenty. */
-  check(): string[] {
+  /** What the checker finds in the history so far, the first twenty. Connections that were dropped may take a moment to close. */
+  async check(): Promise<string[]> {
+    const deadline = performance.now() + closingMsMax;
+    while (commandsEnd(this.recorder.events).length > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, pollMs));
     const found = checkHistory(this.recorder.events);
     return found.length <= 20 ? found : [...found.slice(0, 20), `and ${found.length - 20} more`];
   }

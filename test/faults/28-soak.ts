@@ -1,0 +1,172 @@
+/**
+ * A working day in short: steady load, people coming and going, edges that break now and then (cut connections, readers that
+ * stop reading, a hub that is stopped by the system for a second), and nothing may grow.
+ */
+import { existsSync, statSync } from 'node:fs';
+import { join as path } from 'node:path';
+import type { Cut } from '../../src/testing/proxy.ts';
+import { RawClient } from '../kit/raw-client.ts';
+import { readLogs } from '../kit/reader.ts';
+import { Follower, join, passed } from './app.ts';
+import { percentile, rounded } from './percentile.ts';
+import { openFiles, residentKiB, withoutProc } from './processes.ts';
+import { type FaultRow, violationsOf } from './row.ts';
+
+type Size = { seconds: number; probeSeconds: number; people: number; rooms: number; faultEveryMs: number; sampleMs: number; perSecondMax: number };
+type Sample = { seconds: number; rssMiB: number; heapMiB: number; files: number; walMiB: number };
+const walMiBMax = 64;
+const loadShare = 0.6;
+const stoppedMs = 700;
+const visitors = 5;
+const turnMs = 20;
+
+export const row: FaultRow<Size> = {
+  test: 28,
+  title: 'M1 M2 F2 X3 a soak at 60 % load with churn and faults: the history holds and nothing grows',
+  target: 'RSS slope ≤ 1 MB/h after warm-up; descriptor slope 0; write-ahead log ≤ 64 MiB',
+  gate: { seconds: 3, probeSeconds: 0.5, people: 20, rooms: 5, faultEveryMs: 400, sampleMs: 250, perSecondMax: 300 },
+  full: { seconds: 560, probeSeconds: 5, people: 100, rooms: 20, faultEveryMs: 5_000, sampleMs: 1_000, perSecondMax: 2_000 },
+
+  needs: withoutProc,
+
+  async run({ seconds, probeSeconds, people, rooms: roomCount, faultEveryMs, sampleMs, perSecondMax }, kit) {
+    const { random, recorder } = kit;
+    const hub = await kit.hub({ heartbeatMs: 2_000, heartbeatGraceMs: 2_000, presenceGraceMs: 0 });
+    const proxy = await kit.proxy(hub);
+    const rooms = Array.from({ length: roomCount }, (_, i) => `room-${i}`);
+    const followers = await Promise.all(
+      Array.from({ length: people }, (_, i) => Follower.start(join(kit, proxy.url, `person-${i}`), `person-${i}`, rooms[i % roomCount] ?? '')),
+    );
+    const writer = await RawClient.connect(hub.url, { user: 'writer', recorder });
+    const say = (): Promise<unknown> => writer.ok('publish', { room: random.pick(rooms), body: 'x'.repeat(50 + random.int(300)) });
+
+    // What it can do, flat out.
+    let most = 0;
+    const probeUntil = performance.now() + probeSeconds * 1_000;
+    await Promise.all(
+      Array.from({ length: 32 }, async () => {
+        while (performance.now() < probeUntil) {
+          await say();
+          most++;
+        }
+      }),
+    );
+    const perSecond = Math.min(perSecondMax, (most / probeSeconds) * loadShare);
+
+    const counts = { cuts: 0, visits: 0, unread: 0, stops: 0 };
+    const samples: Sample[] = [];
+    const acks: number[] = [];
+    const began = performance.now();
+    const over = (): boolean => performance.now() - began > seconds * 1_000;
+    const load = async (): Promise<void> => {
+      const open = new Set<Promise<unknown>>();
+      for (let sent = 0; !over(); await passed(turnMs)) {
+        for (; sent < ((performance.now() - began) / 1_000) * perSecond && open.size < perSecond; sent++) {
+          const from = performance.now();
+          const one = say().then(() => {
+            open.delete(one);
+            if (acks.push(performance.now() - from) > 100_000) acks.splice(0, 50_000);
+          });
+          open.add(one);
+        }
+      }
+      await Promise.all(open);
+    };
+    const churn = async (lane: number): Promise<void> => {
+      for (let n = 0; !over(); n++) {
+        const visitor = await RawClient.connect(hub.url, { user: `visitor-${lane}-${n % 50}`, device: 'only', recorder });
+        await visitor.ok('subscribe', { room: random.pick(rooms) });
+        await visitor.ok('direct', { to: `person-${random.int(people)}`, body: 'passing by' });
+        await visitor.ok('publish', { room: random.pick(rooms), body: 'typing', ephemeral: true });
+        if (random.int(5) === 0) {
+          visitor.pause();
+          counts.unread++;
+          await passed(faultEveryMs / 2);
+        }
+        if (random.int(2) === 0) visitor.terminate();
+        else visitor.socket.close(1000);
+        visitor.resume();
+        await visitor.closed;
+        counts.visits++;
+        await passed(random.int(turnMs * 10));
+      }
+    };
+    const faults = async (): Promise<void> => {
+      while (!over()) {
+        await passed(faultEveryMs * (0.5 + random.next()));
+        if (random.int(10) === 0) {
+          process.kill(hub.pid, 'SIGSTOP');
+          await passed(stoppedMs);
+          process.kill(hub.pid, 'SIGCONT');
+          counts.stops++;
+        } else {
+          for (const link of [...proxy.links]) if (random.int(5) === 0) link.cut(random.pick<Cut>(['fin', 'rst', 'silent']));
+          counts.cuts++;
+        }
+      }
+    };
+    const watch = async (): Promise<void> => {
+      for (; !over(); await passed(sampleMs)) {
+        const wal = path(hub.data, 'hubbub.db-wal');
+        samples.push({
+          seconds: (performance.now() - began) / 1_000,
+          rssMiB: residentKiB(hub.pid) / 1_024,
+          heapMiB: await heapMiB(hub.http),
+          files: openFiles(hub.pid),
+          walMiB: existsSync(wal) ? statSync(wal).size / 2 ** 20 : 0,
+        });
+      }
+    };
+    await Promise.all([load(), faults(), watch(), ...Array.from({ length: visitors }, (_, lane) => churn(lane))]);
+
+    const logs = await readLogs(hub.url, rooms, recorder);
+    await Promise.all(followers.map((follower) => follower.reached(logs.get(follower.room)?.length ?? 0)));
+    const warm = samples.filter((sample) => sample.seconds > seconds / 2);
+    const wal = Math.max(...samples.map(({ walMiB }) => walMiB));
+    const rssSlope = slopePerHour(warm, ({ rssMiB }) => rssMiB);
+    const filesSlope = slopePerHour(warm, ({ files }) => files);
+    const alive = residentKiB(hub.pid) > 0;
+    await Promise.all([writer.close(), ...followers.map(({ client }) => client.close())]);
+    return {
+      figures: {
+        perSecond: Math.round(perSecond),
+        minutes: rounded(seconds / 60),
+        ...counts,
+        ackP99Ms: rounded(percentile(acks, 0.99)),
+        rssMiB: Math.round(warm.at(-1)?.rssMiB ?? 0),
+        rssSlopeMiBPerHour: rounded(rssSlope),
+        heapSlopeMiBPerHour: rounded(slopePerHour(warm, ({ heapMiB }) => heapMiB)),
+        files: warm.at(-1)?.files ?? 0,
+        fileSlopePerHour: rounded(filesSlope),
+        walMiBMost: rounded(wal),
+      },
+      violations: [
+        ...(await kit.check()),
+        ...followers.flatMap(({ faults }) => faults).slice(0, 20),
+        ...violationsOf({ 'the hub lives': alive, [`the log stayed below ${walMiBMax} MiB`]: wal <= walMiBMax }),
+      ],
+      missed: rssSlope <= 1 ? [] : [`memory grew by ${rounded(rssSlope)} MiB/h`],
+    };
+  },
+};
+
+/** The heap of the main thread, as the hub's metrics have it. */
+async function heapMiB(http: string): Promise<number> {
+  const text = await (await fetch(`${http}/metrics`)).text();
+  const bytes = /^\w*heap_(?:size_)?used_bytes(?:\{[^}]*\})? (\S+)$/m.exec(text)?.[1];
+  return Number(bytes ?? Number.NaN) / 2 ** 20;
+}
+
+/** Of the least of each tenth, by least squares: what a collector can give back is no growth. */
+function slopePerHour(samples: readonly Sample[], of: (sample: Sample) => number): number {
+  const step = Math.max(1, Math.floor(samples.length / 10));
+  const points: { x: number; y: number }[] = [];
+  for (let at = 0; at + step <= samples.length; at += step) {
+    const tenth = samples.slice(at, at + step);
+    points.push({ x: (tenth[0]?.seconds ?? 0) / 3_600, y: Math.min(...tenth.map(of)) });
+  }
+  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const [x, y] = [mean(points.map((point) => point.x)), mean(points.map((point) => point.y))];
+  const spread = points.reduce((sum, point) => sum + (point.x - x) ** 2, 0);
+  return spread === 0 ? 0 : points.reduce((sum, point) => sum + (point.x - x) * (point.y - y), 0) / spread;
+}
