@@ -79,7 +79,7 @@ export const row: FaultRow<Size> = {
         restartToFirstAckP99Ms: rounded(p99),
       },
       violations: [
-        ...(await kit.check()),
+        ...(await kit.checkSettled()),
         ...refusals,
         ...followers.flatMap(({ faults }) => faults),
         ...violationsOf({ 'as many messages stand there as were acked': kept.length === acked, 'no message stands there twice': doubled === 0 }),

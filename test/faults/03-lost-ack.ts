@@ -86,7 +86,7 @@ export const row: FaultRow<Size> = {
     return {
       figures: { retries, sameSeq: same, doubles: kept.length - retries, killsOfTheHub: Math.floor(rounds / killEvery) },
       violations: [
-        ...(await kit.check()),
+        ...(await kit.checkSettled()),
         ...violationsOf({
           'every retry got the seq of the first commit': same === retries,
           'every retry was called a duplicate': duplicates === retries,

@@ -86,7 +86,7 @@ export const row: FaultRow<Size> = {
         writesWaitedMs: rounded(waitedMs),
       },
       violations: [
-        ...(await kit.check()),
+        ...(await kit.checkSettled()),
         ...violationsOf({
           'the backup succeeded': backup.code === 0,
           'the copy is whole': whole === 0,

@@ -81,12 +81,17 @@ export class FaultKit {
     return folder;
   }
 
-  /** What the checker finds in the history so far, the first twenty. Connections that were dropped may take a moment to close. */
-  async check(): Promise<string[]> {
-    const deadline = performance.now() + closingMsMax;
-    while (commandsEnd(this.recorder.events).length > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, pollMs));
+  /** What the checker finds in the history so far, the first twenty. */
+  check(): string[] {
     const found = checkHistory(this.recorder.events);
     return found.length <= 20 ? found : [...found.slice(0, 20), `and ${found.length - 20} more`];
+  }
+
+  /** The same once every command has ended: connections that were dropped may take a moment to close. */
+  async checkSettled(): Promise<string[]> {
+    const deadline = performance.now() + closingMsMax;
+    while (commandsEnd(this.recorder.events).length > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, pollMs));
+    return this.check();
   }
 
   async release(): Promise<void> {
