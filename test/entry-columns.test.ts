@@ -1,9 +1,10 @@
-/** Entries as columns: what a shard gets is what a reader had. */
+/** Entries and notices as columns: what a shard gets is what a reader, or the writer, had. */
 import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { fromColumns, toColumns } from '../src/thread/entry-columns.ts';
-import type { EntryRecord } from '../src/thread/messages.ts';
+import type { EntryRecord, InboxItem, InboxLoss } from '../src/thread/messages.ts';
+import { fromNoticeColumns, toNoticeColumns } from '../src/thread/notice-columns.ts';
 
 const text = fc.option(fc.string({ maxLength: 4 }), { nil: null });
 const entry: fc.Arbitrary<EntryRecord> = fc.record({
@@ -15,6 +16,26 @@ const entry: fc.Arbitrary<EntryRecord> = fc.record({
   ts: fc.nat(),
   thread: text,
   body: fc.oneof(text, fc.uint8Array({ maxLength: 3 })),
+});
+
+const notice: fc.Arbitrary<InboxItem | InboxLoss> = fc.oneof(
+  fc.record({ t: fc.constant('inbox' as const), user: fc.string({ maxLength: 2 }), n: fc.nat(), entry, origin: text }),
+  fc.record({
+    t: fc.constant('inbox-loss' as const),
+    user: fc.string({ maxLength: 2 }),
+    from: fc.nat(),
+    to: fc.nat(),
+    reason: fc.constantFrom('dropped' as const, 'expired' as const),
+  }),
+);
+
+it('what a commit did to inboxes comes out in the order it went in', () => {
+  fc.assert(
+    fc.property(fc.array(notice, { maxLength: 8 }), (notices) => {
+      expect(fromNoticeColumns(toNoticeColumns(notices))).toEqual(notices);
+    }),
+    { numRuns: 200 },
+  );
 });
 
 it('entries come out as they went in, whatever their names and however they repeat', () => {

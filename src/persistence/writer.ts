@@ -8,6 +8,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { Clock } from '../thread/clock.ts';
 import { Histogram } from '../thread/histogram.ts';
 import type { Batch, FromPersistence, InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ToPersistence } from '../thread/messages.ts';
+import { toNoticeColumns } from '../thread/notice-columns.ts';
 import { placeOf } from '../thread/placement.ts';
 import type { Witness } from '../thread/witness.ts';
 import type { CommitResult, Store } from './store.ts';
@@ -235,7 +236,7 @@ export class Writer {
       else told.push(notice);
     }
     // One message for all of it: each would wake the shard for a turn of its own.
-    for (const [peer, told] of byPeer) post(peer, { t: 'notices', notices: told });
+    for (const [peer, told] of byPeer) post(peer, { t: 'notices', notices: toNoticeColumns(told) });
   }
 
   #count(operations: readonly (MessageAppend | Operation)[], outcomes: readonly Outcome[], ms: number): void {

@@ -5,6 +5,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { Batch, BatchResult, FromPersistence, InboxItem, InboxLoss, MessageAppend, Operation, ToPersistence } from '../thread/messages.ts';
+import { fromNoticeColumns } from '../thread/notice-columns.ts';
 import type { Settled } from './actor.ts';
 
 /** What an operation costs beside its body. */
@@ -87,7 +88,7 @@ export class Commits {
       case 'result':
         return this.#settle(message);
       case 'notices':
-        this.#handlers.notices(message.notices);
+        this.#handlers.notices(fromNoticeColumns(message.notices));
         return;
     }
   }

@@ -10,6 +10,7 @@ import type { CloseReason, ErrorCode } from '../protocol/codes.ts';
 import type { Position, Role, Settings } from '../protocol/commands.ts';
 import type { Delivery, DeliveryState, EntryKind, GapReason, Presence, RoomSummary, Status } from '../protocol/pushes.ts';
 import type { EntryColumns } from './entry-columns.ts';
+import type { NoticeColumns } from './notice-columns.ts';
 import type { Barred } from './quarantine.ts';
 
 export type Format = 'json' | 'msgpack';
@@ -214,7 +215,7 @@ export type Opened = { t: 'opened'; epoch: string };
 export type OpenShard = { t: 'open'; shard: number; incarnation: number };
 export type ToPersistence = OpenShard | Batch;
 /** What one commit did to inboxes of the shard's users: after the results, in the order of each user's n. */
-export type InboxNotices = { t: 'notices'; notices: (InboxItem | InboxLoss)[] };
+export type InboxNotices = { t: 'notices'; notices: NoticeColumns };
 export type FromPersistence = Opened | BatchResult | InboxNotices;
 
 // ---------------------------------------------------------------- shard ⇄ reader
