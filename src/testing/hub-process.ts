@@ -99,8 +99,8 @@ export class HubProcess {
     });
     await new Promise<void>((resolve, reject) => {
       const look = (): void => {
-        const port = /listening on https?:\/\/127\.0\.0\.1:(\d+)/.exec(this.stdout)?.[1];
-        const ops = /operations on https?:\/\/127\.0\.0\.1:(\d+)/.exec(this.stdout)?.[1];
+        const port = /listening on https?:\/\/[\d.]+:(\d+)/.exec(this.stdout)?.[1];
+        const ops = /operations on https?:\/\/[\d.]+:(\d+)/.exec(this.stdout)?.[1];
         if (port === undefined || (production && ops === undefined)) return;
         this.port = Number(port);
         this.opsPort = Number(ops ?? 0);
