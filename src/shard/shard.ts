@@ -61,6 +61,7 @@ export class Shard {
   /** Batches that came before the store let this shard in; the link's credit bounds them. */
   #early: { list: (number | ToShard)[]; arena: Buffer }[] = [];
   #commands = 0;
+  #failed = false;
   /** A probe of the gateway is to be answered. */
   #probed = false;
   #stopped: (() => void) | null = null;
@@ -87,11 +88,13 @@ export class Shard {
 
   /** Runs one turn: whatever it causes is sent at its end; a fault ends the shard. */
   guarded(turn: () => void): void {
+    if (this.#failed) return; // until the thread is gone: the witness must go on naming what broke it
     try {
       turn();
       this.#flush();
       this.#deps.witness.clear();
     } catch (error) {
+      this.#failed = true;
       this.#deps.failed(error);
     }
   }
