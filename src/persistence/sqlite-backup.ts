@@ -11,10 +11,10 @@ export type BackupResult = { bytes: number; entries: number; ms: number };
 /** Tells that the operator does not want to wait any longer. */
 export type Stopped = { readonly stopped: boolean };
 
-/** 4 MiB: what is read at once. */
-const stepPages = 1_024;
+/** 512 KiB: what is read at once. With 4 MiB a hub's p99 under load was three times this. */
+const stepPages = 128;
 /** So much may wait for the disk at once, so that the hub's own flushes do not queue up behind it. */
-const stepsPerFlush = 8;
+const stepsPerFlush = 2;
 const pauseMsMax = 50;
 
 export async function backup(data: string, file: string, clock: Clock, signal: Stopped = { stopped: false }): Promise<BackupResult> {
