@@ -1,7 +1,7 @@
 /**
  * A room on one or more nodes over one store, in one thread and in an order that a seed decides: real room actors, a store on
  * paper with the rules of `Append`, the in-process bus's part played by hints that may be lost, and clients that write down
- * what they see. For `room.test.ts` (stepped) and `room-simulation.test.ts` (seeded).
+ * what they see. For the tests of rooms, stepped.
  */
 import type { CodedError } from '../src/protocol/codes.ts';
 import type { Command, Role } from '../src/protocol/commands.ts';
@@ -65,7 +65,8 @@ export class PaperStore {
     const { room, kind, mid, from, thread, body } = append;
     this.log.push({ room, seq, kind, mid, from, ts, thread, body });
     this.exists = change?.type !== 'delete';
-    if (change !== null && change.type !== 'create' && (change.type !== 'join' || change.restricts)) this.authSeq = seq;
+    const harmless = change?.type === 'join' ? !change.restricts : change?.type === 'create' && change.settings.visibility !== 'private';
+    if (change !== null && !harmless) this.authSeq = seq;
     this.#change(change, seq, ts);
     return { code: 'ok', seq };
   }

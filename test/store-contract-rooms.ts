@@ -19,9 +19,17 @@ export function roomContract(open: OpenBench): void {
       createdAt: startTs,
       headSeq: 1,
       firstSeq: 1,
-      authSeq: 0,
+      authSeq: 1,
       members: [{ user: 'olga', role: 'owner', sinceSeq: 1, sinceTs: startTs, received: 0, read: 0 }],
     });
+  });
+
+  it('a private room moves the authority when it is created, so that a message for the room that would have been public is stale', async () => {
+    const bench = await open();
+    await create(bench, 'r', { visibility: 'private' });
+    expect(await bench.one(message('r', 'stranger'))).toEqual({ code: 'stale' });
+    await create(bench, 'p');
+    expect(await bench.one(message('p', 'stranger'))).toBe(2);
   });
 
   it('settings are merged into those there are, and move the authority', async () => {

@@ -61,7 +61,7 @@ export class StoreModel implements Store {
   async commit(operations: readonly (MessageAppend | Operation)[], ts: number): Promise<CommitResult> {
     this.ts = Math.max(this.ts, ts);
     const notices: Notices = [];
-    return { ts: this.ts, outcomes: operations.map((operation) => this.#apply(operation, notices)), notices };
+    return { ts: this.ts, outcomes: operations.map((operation) => this.apply(operation, notices)), notices };
   }
 
   async maintain(ts: number): Promise<{ notices: InboxLoss[]; more: boolean }> {
@@ -106,7 +106,8 @@ export class StoreModel implements Store {
     }
   }
 
-  #apply(operation: MessageAppend | Operation, notices: Notices): Outcome {
+  /** One operation by itself. */
+  apply(operation: MessageAppend | Operation, notices: Notices): Outcome {
     if (!('type' in operation)) {
       const [room, authSeq, mid, from, thread, body, autoCreate, origin] = operation;
       const append: Append = {
@@ -204,7 +205,8 @@ export class StoreModel implements Store {
       case 'create':
         room.settings = { ...change.settings };
         if (change.owner !== null) this.#join(room, change.owner, 'owner', seq);
-        return;
+        if (change.settings.visibility !== 'private') return;
+        break;
       case 'join':
         if (change.restricts) room.auth = seq;
         return this.#join(room, change.user, change.role, seq);

@@ -126,6 +126,8 @@ export class Connection extends Sender {
   /** How long before its end the client is told. */
   noticeMs = 0;
   refreshing = false;
+  /** The client's last word on its own status, which a restarted shard must hear again. */
+  saidAway = false;
 
   // outbox.ts: the range of the current flush's arena that is still to be written (from < 0: none), and what is unsent
   from = -1;

@@ -3,6 +3,7 @@
  * so that clients repeat them; to its successor every connection is told again, with the positions its writes had reached.
  */
 import type { MessagePort } from 'node:worker_threads';
+import { encode } from '../protocol/codec.ts';
 import type { Log } from '../thread/log.ts';
 import { placeOf } from '../thread/placement.ts';
 import type { Backend } from './backend.ts';
@@ -72,8 +73,9 @@ export class Reattach {
     const { session, shards } = this.#deps;
     const { phase, home, number } = connection;
     if (home === index && (phase.is === 'open' || phase.is === 'draining' || (phase.is === 'opening' && phase.known))) {
-      session.introduce(connection);
+      session.introduce(connection, shards.get(index).incarnations > 1 && phase.is === 'opening' ? true : undefined);
       if (connection.idle) shards.tell(index, { t: 'idle', connection: number, idle: true });
+      if (connection.saidAway) shards.frame(connection, index, encode({ op: 'status', status: 'away' }, connection.format));
     }
     if (phase.is !== 'open' && phase.is !== 'draining') return;
     for (const { room, shard } of connection.rooms.values()) if (shard === index) session.follow(connection, room);

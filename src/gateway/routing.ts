@@ -3,6 +3,7 @@
  * died. The same for sockets and for the backend API. Looks only at the header of what it passes on.
  */
 import { mayActFor, maySend } from '../protocol/authorize.ts';
+import { decode } from '../protocol/codec.ts';
 import { CodedError } from '../protocol/codes.ts';
 import { isOp, type Op, routes } from '../protocol/commands.ts';
 import type { Header } from '../protocol/header.ts';
@@ -112,6 +113,7 @@ export class Routing {
       this.#roomFor(sender, room);
       asked(sender, room, shard, id ?? 0);
     } else if (op === 'unsubscribe' && sender instanceof Connection && room !== undefined && room !== allRoom) left(sender, room);
+    else if (op === 'status' && sender instanceof Connection) sender.saidAway = decode(bytes, sender.format).status === 'away';
     if (id !== undefined) sender.commands.set(id, this.#record(op, shard, header, header.mid || (op !== 'publish' && op !== 'direct')));
     this.#shards.frame(sender, shard, bytes);
   }

@@ -73,11 +73,12 @@ export class Session {
   }
 
   /** Says (again) hello to the home shard, for connections that wait for its welcome; nothing while it has no thread. */
-  introduce(connection: Connection): void {
+  introduce(connection: Connection, told?: true): void {
     const { shards } = this.#deps;
     if (shards.get(connection.home).link === null) return;
     shards.open(connection, connection.home);
-    shards.tell(connection.home, { t: 'hello', connection: connection.number, again: connection.phase.is !== 'opening', issuedAt: connection.issuedAt });
+    const again = connection.phase.is !== 'opening';
+    shards.tell(connection.home, { t: 'hello', connection: connection.number, again, issuedAt: connection.issuedAt, ...(told && { told }) });
   }
 
   welcome(connection: Connection, message: ToGateway & { t: 'welcome' }): void {

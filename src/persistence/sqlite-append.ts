@@ -112,7 +112,8 @@ export class Appends {
       case 'create':
         this.#rooms.establish(room, change.settings, ts);
         if (change.owner !== null) this.#rooms.join(room, this.#users.id(change.owner), 'owner', seq, ts);
-        return;
+        if (change.settings.visibility !== 'private') return;
+        break;
       case 'join':
         this.#rooms.join(room, this.#users.id(change.user), change.role, seq, ts);
         if (!change.restricts) return;

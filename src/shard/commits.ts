@@ -27,7 +27,7 @@ export class Commits {
   #operations: (MessageAppend | Operation)[] = [];
   #settled: Settled[] = [];
   #bytes = 0;
-  #sent: { batch: Batch; settled: Settled[]; bytes: number } | null = null;
+  #sent: { batch: Batch; settled: Settled[]; bytes: number; again: boolean } | null = null;
   #batches = 0;
 
   constructor(itemsMax: number, bytesMax: number, handlers: CommitHandlers) {
@@ -65,7 +65,7 @@ export class Commits {
   flush(): void {
     if (this.#sent !== null || !this.#open || this.#operations.length === 0) return;
     const batch: Batch = { batch: ++this.#batches, operations: this.#operations };
-    this.#sent = { batch, settled: this.#settled, bytes: this.#bytes };
+    this.#sent = { batch, settled: this.#settled, bytes: this.#bytes, again: false };
     this.#operations = [];
     this.#settled = [];
     this.#bytes = 0;
@@ -81,8 +81,10 @@ export class Commits {
       case 'opened':
         this.#open = true;
         // Before the handler, whose turn may send the next batch: that one must not go twice.
-        if (this.#sent !== null) this.#post(this.#sent.batch);
-        else this.flush();
+        if (this.#sent !== null) {
+          this.#sent.again = true;
+          this.#post(this.#sent.batch);
+        } else this.flush();
         this.#handlers.opened(message.epoch);
         return;
       case 'result':
@@ -99,7 +101,11 @@ export class Commits {
     this.#sent = null;
     this.flush(); // the next batch travels while this one is worked off
     this.#handlers.settled(() => {
-      for (let i = 0; i < sent.settled.length; i++) (sent.settled[i] as Settled)(result.outcomes[i] ?? { code: 'storage', message: 'no outcome' }, result.ts);
+      for (let i = 0; i < sent.settled.length; i++) {
+        const outcome = result.outcomes[i] ?? { code: 'storage', message: 'no outcome' };
+        const unsure = sent.again && typeof outcome === 'object' && outcome.code === 'storage';
+        (sent.settled[i] as Settled)(unsure ? { ...outcome, unsure } : outcome, result.ts);
+      }
     });
   }
 

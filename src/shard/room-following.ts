@@ -47,7 +47,7 @@ export function resume(
   done: (following: boolean) => void,
 ): void {
   const refused = (error: CodedError) => {
-    effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
+    unfollow(room, connection, error, effects);
     done(false);
   };
   const refusal = mayFollow(room, connection);
@@ -73,6 +73,12 @@ export function resume(
     done(true);
   };
   locate(room, connection, position, effects, { answer, failed: refused, replaced: () => done(false) });
+}
+
+/** What could not be resumed is over, also where an earlier subscription of the connection stood: nothing follows an `unsubscribed`. */
+export function unfollow(room: RoomState, connection: Connection, error: CodedError, effects: RoomEffects): void {
+  drop(room, connection, effects);
+  effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
 }
 
 /** Following without a command: the broadcast room at hello, and subscriptions after a restart of the shard. */

@@ -20,7 +20,8 @@ const pageBytes = 512 * 1024;
 export type Appending = {
   /** Stored (or stored before: `duplicate`), applied or about to be. */
   done(seq: number, duplicate: boolean): void;
-  refused(error: CodedError): void;
+  /** `unsure`: it may have been stored all the same. */
+  refused(error: CodedError, unsure?: true): void;
   /** The room moved on since the command was authorized: look again and decide anew. */
   again(): void;
   attempts: number;
@@ -66,7 +67,7 @@ function settle(room: RoomState, operation: Append | MessageAppend, outcome: Out
       appending.refused(new CodedError(outcome.code satisfies ErrorCode));
       return;
     case 'storage':
-      appending.refused(new CodedError('storage'));
+      appending.refused(new CodedError('storage'), outcome.unsure);
       return;
     case 'connected':
     case 'rejected':
@@ -181,6 +182,8 @@ function change(room: RoomState, record: EntryRecord): void {
       setSettings(room, body.settings);
       room.members.clear();
       if (body.owner !== null) room.members.set(body.owner, joinedAt(record, 'owner'));
+      // What another node authorized for whoever would bring the room into being is judged again.
+      if (room.visibility === 'private') room.authSeq = record.seq;
       return;
     }
     case 'settings':

@@ -75,8 +75,10 @@ class Publication implements Appending {
     this.#effects.reply(this.#connection, id, fields);
   }
 
-  refused(error: CodedError): void {
-    this.#effects.refuse(this.#connection, this.#command.id, this.#command.op, error);
+  refused(error: CodedError, unsure?: true): void {
+    // Without a mid of the client's, a repetition might store it twice (DESIGN 11.6).
+    const unknown = unsure && this.#command.mid === undefined;
+    this.#effects.refuse(this.#connection, this.#command.id, this.#command.op, unknown ? new CodedError('unknown') : error);
   }
 
   again(): void {

@@ -7,7 +7,7 @@ import type { Command, Position } from '../protocol/commands.ts';
 import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection } from './actor.ts';
 import { tellAudience } from './room-audience.ts';
-import { fellBehind, notFollowed, refollow, resume, subscribe, unsubscribe } from './room-following.ts';
+import { fellBehind, notFollowed, refollow, resume, subscribe, unfollow, unsubscribe } from './room-following.ts';
 import { catchUp } from './room-log.ts';
 import { changeRoom } from './room-members.ts';
 import { publish } from './room-messages.ts';
@@ -88,7 +88,7 @@ export class RoomActor {
 
   resume(connection: Connection, id: number | undefined, position: Position, effects: RoomEffects, done: (following: boolean) => void): void {
     const fail = (error: CodedError) => {
-      effects.push(connection, { op: 'unsubscribed', room: this.state.name, reason: error.code });
+      unfollow(this.state, connection, error, effects);
       done(false);
     };
     this.#deliver(

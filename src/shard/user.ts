@@ -24,7 +24,7 @@ const waitingMax = 64;
 /** The state of all sessions that are open. */
 const open: Session['state'] = { is: 'open' };
 
-export type Hello = Pick<Session, 'again' | 'named' | 'issuedAt'>;
+export type Hello = Pick<Session, 'again' | 'named' | 'issuedAt' | 'told'>;
 type UserCommand = Command<'ack' | 'status'>;
 type Session = {
   readonly connection: Connection;
@@ -34,6 +34,8 @@ type Session = {
   readonly again: boolean;
   /** When its token was issued, ms. */
   readonly issuedAt: number;
+  /** An earlier incarnation may have connected it and died of it. */
+  readonly told?: true;
   state: { is: 'connecting' | 'stalled'; waiting: UserCommand[]; idle: boolean } | { is: 'open' };
 };
 
@@ -58,9 +60,9 @@ export class UserActor {
     this.#inbox = new UserInbox(user, limits.inboxItemsMax, this.#wake);
   }
 
-  hello(connection: Connection, { again, named, issuedAt }: Hello, effects: Effects): void {
+  hello(connection: Connection, { again, named, issuedAt, told }: Hello, effects: Effects): void {
     if (this.#sessions.has(connection.id)) return;
-    const session: Session = { connection, named, again, issuedAt, state: { is: 'connecting', waiting: [], idle: false } };
+    const session: Session = { connection, named, again, issuedAt, ...(told && { told }), state: { is: 'connecting', waiting: [], idle: false } };
     this.#sessions.set(connection.id, session);
     this.#connect(session, effects);
   }
@@ -163,7 +165,7 @@ export class UserActor {
     );
     if (accepted) return;
     this.presence.expected();
-    this.#unconnected(session, 'overloaded', effects);
+    this.#untold(session, session.told === true, effects);
   }
 
   #answered(session: Session, outcome: Outcome, effects: Effects): void {
@@ -177,7 +179,8 @@ export class UserActor {
       this.#connected(session, outcome, effects);
     } else if (code === 'revoked') this.#unconnected(session, 'revoked', effects);
     else if (code === 'rejected') this.#unconnected(session, 'connection-limit', effects);
-    else this.#unconnected(session, code === 'storage' ? 'overloaded' : 'fault', effects);
+    else if (code === 'storage') this.#untold(session, session.told === true || outcome.unsure === true, effects);
+    else this.#unconnected(session, 'fault', effects);
   }
 
   #connected(session: Session, admitted: { acked: number; head: number; allMark: number; revokedAt: number }, effects: Effects): void {
@@ -212,6 +215,16 @@ export class UserActor {
     this.#sessions.delete(connection.id);
     if (again) this.#left(session, false, effects);
     effects.tell({ t: 'refuse', connection: connection.id, close });
+  }
+
+  /** The store could not be told. `unsure`: unless it was by a thread that died since, so it is told of the end in any case. */
+  #untold(session: Session, unsure: boolean, effects: Effects): void {
+    const { connection, again } = session;
+    const here = this.#sessions.get(connection.id) === session;
+    this.#unconnected(session, 'overloaded', effects);
+    if (again || !unsure) return;
+    this.#left(session, true, effects);
+    if (here) this.#disconnect(connection.id, effects);
   }
 
   /** One connection less. One that was never open has left its trace in the store all the same: online without anybody. */

@@ -29,7 +29,8 @@ export type ToShard =
   /** First message of a connection to this shard. `service`: an API key, which may act for others. */
   | { t: 'open'; connection: ConnectionId; user: string; device: string; format: Format; service: boolean; scopes: string[] }
   /** To the user's home shard only, after `open`. Answered by `welcome` or `refuse`; `again` (after a shard's death) by nothing. */
-  | { t: 'hello'; connection: ConnectionId; again: boolean; issuedAt: number }
+  /** `told`: an earlier thread of the shard may have heard it, and connected it, without having been able to say so. */
+  | { t: 'hello'; connection: ConnectionId; again: boolean; issuedAt: number; told?: true }
   /** Follow `room` without a command: the broadcast room at hello, and every subscription after a shard's death. */
   | { t: 'follow'; connection: ConnectionId; room: string; position: Position | 'mark'; presence: boolean }
   /** A refreshed token gave the connection other scopes: to every shard that has it open. */
@@ -120,7 +121,8 @@ export type Change =
 /**
  * One entry to append. Preconditions, checked inside the transaction: `authSeq` equals the room's (`stale`), `mid` is unused
  * in the room (same sender: the first answer, `duplicate`; another: `conflict`). `autoCreate`: a missing room comes into
- * being with `defaults`; otherwise `not-found`. Changes other than `create` and a `join` that does not restrict move the room's authSeq to this seq.
+ * being with `defaults`; otherwise `not-found`. Changes that may take a right from somebody move the room's authSeq to this seq:
+ * all but a `join` that does not restrict and the `create` of a public room (to a private one's name anybody could publish before).
  */
 export type Append = {
   type: 'append';
@@ -194,7 +196,8 @@ export type Outcome =
   | { code: 'ok'; seq: number }
   | { code: 'duplicate'; seq: number }
   | { code: 'stale' | 'conflict' | 'exists' | 'not-found' | 'room-full' | 'inbox-full' }
-  | { code: 'storage'; message: string }
+  /** `unsure` (of a shard's own making): its batch was sent to two writers, and the one that died may have stored it. */
+  | { code: 'storage'; message: string; unsure?: true }
   /** To `connect`: victims to close on this node, the device's inbox cursor, the highest n, the user's mark in `all:`, and until when tokens are revoked. */
   | { code: 'connected'; victims: { connection: ConnectionId; close: CloseReason }[]; acked: number; head: number; allMark: number; revokedAt: number }
   | { code: 'rejected' | 'revoked' }

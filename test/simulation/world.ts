@@ -1,0 +1,240 @@
+/**
+ * A simulated cluster from its first turn to its last: two nodes of two shards over one database, a bus between them, and a
+ * handful of devices. One seed decides everything; after the faults end, everything has to come right.
+ */
+import { LocalBus } from '../../src/cluster/local.ts';
+import { fillOptions } from '../../src/options.ts';
+import type { StoreOptions } from '../../src/persistence/store.ts';
+import { allRoom } from '../../src/protocol/names.ts';
+import { Recorder } from '../../src/testing/recorder.ts';
+import { placeOf } from '../../src/thread/placement.ts';
+import { SimClient } from './client.ts';
+import { judge, judgeLife, recordLogs } from './judge.ts';
+import { SimNode } from './node.ts';
+import { Plan } from './plan.ts';
+import type { Lag, Port, Tamper } from './port.ts';
+import { Scheduler, Strand } from './scheduler.ts';
+import { nodeOf, numbersPerNode, SimModel, type StoreFaults, type StoreMutant } from './store.ts';
+
+export type Mutant = { store?: StoreMutant; tamper?: Tamper };
+/** What the whole cluster is under, changed while it runs. */
+export type Conditions = {
+  lag: Lag;
+  faults: StoreFaults;
+  /** Of each hint: that it is lost, doubled, late. */
+  busLoss: number;
+  ports: Map<Strand, Port[]>;
+  mutant: Mutant | undefined;
+  injected(fault: string): void;
+};
+export type Outcome = { seed: number; hash: string; violations: string[]; faults: Record<string, number>; virtualMs: number; events: number; commands: number };
+
+const nodes = 2;
+const shards = 2;
+const base = {
+  dev: true,
+  autoCreate: 'on',
+  outboxSoftBytes: 1_024,
+  outboxBytesMax: 2_048,
+  outboxLowBytes: 256,
+  tailItemsMax: 16,
+  roomIdleMs: 500,
+  presenceGraceMs: 1_500,
+  helloTimeoutMs: 5_000,
+  heartbeatMs: 600_000,
+  slowMs: 20_000,
+  audienceMax: 3,
+} as const;
+/** Chosen by the seed: small limits, so that they are met. */
+const variants = [
+  fillOptions({ ...base, connectionsPerUserMax: 2, connectionPolicy: 'evict-oldest', inboxItemsMax: 4 }),
+  fillOptions({ ...base, connectionsPerUserMax: 3, connectionPolicy: 'reject', roomMembersMax: 3 }),
+  fillOptions({ ...base, devicesMax: 2, inboxItemsMax: 6, pendingMax: 100 }),
+  fillOptions(base),
+] as const;
+/** Which users live where: a user's devices all use one node. */
+const homes: readonly (readonly string[])[] = [
+  ['ann', 'bob'],
+  ['cy', 'dan'],
+];
+const calmMs = 4_000;
+const settledMs = 4_000;
+
+export class World {
+  readonly scheduler: Scheduler;
+  readonly recorder = new Recorder();
+  readonly conditions: Conditions;
+  readonly clients: SimClient[] = [];
+  readonly nodes: (SimNode | null)[] = [];
+  readonly violations: string[] = [];
+  readonly faults: Record<string, number> = {};
+  readonly options: (typeof variants)[number];
+  model: SimModel;
+  backup: SimModel | null = null;
+  /** Where in the history the data went back, and to what heads. */
+  cuts: { at: number; heads: Map<string, number> }[] = [];
+  readonly clientStrand = new Strand('clients', 0);
+  #bus = new LocalBus();
+  readonly #numbers: number[] = [];
+  #lives = 0;
+
+  constructor(seed: number, mutant?: Mutant) {
+    const scheduler = new Scheduler(seed);
+    this.scheduler = scheduler;
+    const { random } = scheduler;
+    this.options = random.pick(variants);
+    const storeOptions: StoreOptions = { ...this.options, node: 'sim', exclusive: false };
+    this.model = new SimModel(storeOptions, 1_790_000_000_000);
+    const rough = random.next();
+    const rate = (most: number): number => (scheduler.chance(0.4) ? random.next() * most * rough : 0);
+    this.conditions = {
+      lag: { ms: scheduler.between(0.05, 2), spikeMs: scheduler.between(5, 200), spikes: rate(0.1) },
+      faults: { statement: rate(0.06), commit: rate(0.1), read: rate(0.1), fullUntil: 0, dieNext: false, commitMs: scheduler.between(0.2, 8) },
+      busLoss: rate(0.6),
+      ports: new Map(),
+      mutant,
+      injected: (fault) => {
+        this.faults[fault] = (this.faults[fault] ?? 0) + 1;
+      },
+    };
+  }
+
+  node(user: string): SimNode | null {
+    return this.nodes[homes.findIndex((users) => users.includes(user))] ?? null;
+  }
+
+  startNode(index: number): void {
+    this.nodes[index] = new SimNode({
+      index,
+      shards,
+      scheduler: this.scheduler,
+      options: this.options,
+      conditions: this.conditions,
+      bus: this.#bus,
+      users: new Set(homes[index]),
+      model: () => this.model,
+      nextNumber: () => {
+        this.#numbers[index] = (this.#numbers[index] ?? index * numbersPerNode) + 1;
+        return this.#numbers[index];
+      },
+      fault: (what) => this.violations.push(what),
+    });
+  }
+
+  crashNode(index: number): boolean {
+    const node = this.nodes[index];
+    if (node === null || node === undefined) return false;
+    node.crash();
+    this.nodes[index] = null;
+    for (const client of this.clients) if (homes[index]?.includes(client.user)) client.cut();
+    this.model.leave(index);
+    return true;
+  }
+
+  /** Every process ends; the data, perhaps of a backup, begin another life. */
+  restartAll(from: SimModel | null): void {
+    for (let index = 0; index < nodes; index++) this.crashNode(index);
+    if (from !== null) {
+      recordLogs(this);
+      this.violations.push(...judgeLife(this));
+      this.model = from;
+      this.cuts.push({ at: this.recorder.events.length, heads: new Map([...from.rooms].map(([name, { head }]) => [name, head])) });
+    }
+    this.model.begin(`life-${++this.#lives}`, Math.max(this.model.ts, 1_790_000_000_000 + Math.floor(this.scheduler.now)));
+  }
+
+  async run(): Promise<Outcome> {
+    const { scheduler } = this;
+    const plan = new Plan(this);
+    scheduler.after(0, this.clientStrand, () => this.#begin());
+    const until = plan.begin();
+    await scheduler.run(until);
+    scheduler.after(0, this.clientStrand, () => this.#calm());
+    await scheduler.run(until + calmMs);
+    scheduler.after(0, this.clientStrand, () => this.#tellHeads());
+    await scheduler.run(until + calmMs + settledMs);
+    recordLogs(this);
+    this.violations.push(...judge(this));
+    const commands = this.recorder.events.reduce((sum, { t }) => sum + Number(t === 'op'), 0);
+    const { hash, events, now } = scheduler;
+    return { seed: scheduler.random.seed, hash, violations: this.violations, faults: this.faults, virtualMs: now, events, commands };
+  }
+
+  #begin(): void {
+    for (let index = 0; index < nodes; index++) this.startNode(index);
+    const { scheduler, recorder, clientStrand: strand } = this;
+    const devices = ['', 'phone', 'desk'];
+    for (const user of homes.flat()) {
+      const count = scheduler.chance(0.4) ? 2 : 1;
+      for (let i = 0; i < count; i++) {
+        const format = scheduler.chance(0.1) ? 'msgpack' : 'json';
+        const lagMs = scheduler.between(0.1, 20);
+        const client: SimClient = new SimClient(user, scheduler.random.pick(devices), format, {
+          scheduler,
+          strand,
+          recorder,
+          lagMs,
+          dial: ({ user: who }) => {
+            const node = this.node(who);
+            return node === null || node.dead ? null : { accept: (socket, as) => node.accept(socket, as), strand: node.main };
+          },
+          fault: (what) => this.violations.push(what),
+        });
+        this.clients.push(client);
+        client.connect();
+      }
+    }
+  }
+
+  /** The faults end, whoever may come back comes back. */
+  #calm(): void {
+    const { conditions } = this;
+    Object.assign(conditions.faults, { statement: 0, commit: 0, read: 0, fullUntil: 0, dieNext: false, commitMs: 1 });
+    Object.assign(conditions.lag, { ms: 0.2, spikes: 0 });
+    conditions.busLoss = 0;
+    for (let index = 0; index < nodes; index++) {
+      const node = this.nodes[index];
+      if (node === null || node === undefined) this.startNode(index);
+      else for (const strand of node.strands) this.scheduler.wake(strand);
+    }
+    for (const client of this.clients) {
+      client.setSlow(false);
+      client.connect();
+    }
+  }
+
+  /** What the bus lost is found with the next word of the room's head. */
+  #tellHeads(): void {
+    for (const [name, { head }] of this.model.rooms) for (const node of this.nodes) node?.hint(placeOf(name, shards), name, head);
+    for (const client of this.clients) client.reading.ack();
+  }
+
+  /** Connections that gateways hold open, over all nodes. */
+  openNumbers(): number[] {
+    return this.nodes.flatMap((node) => [...(node?.pool.connections.values() ?? [])].filter(({ phase }) => phase.is === 'open').map(({ number }) => number));
+  }
+
+  homeOf(user: string): number {
+    return homes.findIndex((users) => users.includes(user));
+  }
+
+  users(): string[] {
+    return homes.flat();
+  }
+
+  /** The rooms that ever came into being. */
+  roomNames(): string[] {
+    return [...this.model.rooms.keys()];
+  }
+
+  isLocal(number: number, user: string): boolean {
+    return nodeOf(number) === this.homeOf(user);
+  }
+}
+
+/** One seed, from beginning to end. */
+export function simulate(seed: number, mutant?: Mutant): Promise<Outcome> {
+  return new World(seed, mutant).run();
+}
+
+export const broadcastRoom = allRoom;
