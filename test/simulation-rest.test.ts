@@ -2,6 +2,6 @@
 import { expect, it } from 'vitest';
 import { runSeeds } from './simulation/seeds.ts';
 
-it('every invariant holds whatever fails: seeds 5,001 to 10,000', { timeout: 120_000 }, async () => {
+it('every invariant holds whatever fails: seeds 5,001 to 10,000', { timeout: 600_000 }, async () => {
   expect((await runSeeds(5_001, 10_000)).failures).toEqual([]);
 });

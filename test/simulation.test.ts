@@ -14,7 +14,7 @@ it('a seed replays exactly, and no two are alike', async () => {
   expect(hashes.size).toBe(100);
 });
 
-it('every fault there is happens, and every invariant holds: seeds 1 to 5,000', { timeout: 120_000 }, async () => {
+it('every fault there is happens, and every invariant holds: seeds 1 to 5,000', { timeout: 600_000 }, async () => {
   const account = await runSeeds(1, 5_000);
   expect(account.failures).toEqual([]);
   const kinds = [
