@@ -57,37 +57,9 @@ export interface Gateway {
 }
 
 export function createGateway(deps: GatewayDeps): Gateway {
-  const { options, clock, log } = deps;
+  const { options, clock } = deps;
   if (!options.dev && options.origins.length === 0) throw new OptionError('origins', 'without --dev it must name the origins that browsers may connect from');
-  const counters = new Counters();
-  const time: SweepTime = { now: 0 };
-  const shards = new Shards(deps.shards);
-  const outbox = new Outbox(options, counters, (connection, shard) => shards.tell(shard, { t: 'drained', connection: connection.number }));
-  const pool = new Pool(outbox, shards, counters);
-  const routing = new Routing(shards, options, counters);
-  const backlog = new Backlog({ clock, log, shards, limits: options, receive: (connection, bytes) => inbound.held(connection, bytes) });
-  const rates = new Limits(options, clock, shards);
-  let lastNumber = 0;
-  const nextNumber = (): number => ++lastNumber;
-  const { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax } = options;
-  const limits: WireLimits = { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax, ...ratesOf(options) };
-  const session = new Session({
-    authenticate: deps.authenticate,
-    clock,
-    log,
-    pool,
-    shards,
-    limits,
-    rates,
-    heartbeatMs: options.heartbeatMs,
-    receive: (connection, bytes) => inbound.receive(connection, bytes),
-  });
-  const inbound = new Inbound({ clock, log, counters, outbox, pool, shards, routing, session, backlog, limits: options, rates, time });
-  const backend = new Backend({ clock, shards, routing, nextNumber });
-  const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, backlog, limits: options });
-  const upgrade = new Upgrade({ options, clock, log, counters, pool, outbox, inbound, limits: rates, shards: deps.shards, time, nextNumber });
-  const reattach = new Reattach({ log, pool, shards, backend, routing, session, backlog, delivery, lastNumber: () => lastNumber });
-  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, time });
+  const { backend, backlog, counters, outbox, pool, reattach, shards, sweep, time, upgrade } = composeGateway(deps);
   const timer = setInterval(() => sweep.run(), sweep.intervalMs);
 
   return {
@@ -120,6 +92,41 @@ export function createGateway(deps: GatewayDeps): Gateway {
       }
     },
   };
+}
+
+/** The parts and what each knows of the others, without a timer: who makes them runs the sweep. */
+export function composeGateway(deps: GatewayDeps, firstNumber = 1) {
+  const { options, clock, log } = deps;
+  const counters = new Counters();
+  const time: SweepTime = { now: 0 };
+  const shards = new Shards(deps.shards);
+  const outbox = new Outbox(options, counters, (connection, shard) => shards.tell(shard, { t: 'drained', connection: connection.number }));
+  const pool = new Pool(outbox, shards, counters);
+  const routing = new Routing(shards, options, counters);
+  const backlog = new Backlog({ clock, log, shards, limits: options, receive: (connection, bytes) => inbound.held(connection, bytes) });
+  const rates = new Limits(options, clock, shards);
+  let lastNumber = firstNumber - 1;
+  const nextNumber = (): number => ++lastNumber;
+  const { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax } = options;
+  const limits: WireLimits = { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax, ...ratesOf(options) };
+  const session = new Session({
+    authenticate: deps.authenticate,
+    clock,
+    log,
+    pool,
+    shards,
+    limits,
+    rates,
+    heartbeatMs: options.heartbeatMs,
+    receive: (connection, bytes) => inbound.receive(connection, bytes),
+  });
+  const inbound = new Inbound({ clock, log, counters, outbox, pool, shards, routing, session, backlog, limits: options, rates, time });
+  const backend = new Backend({ clock, shards, routing, nextNumber });
+  const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, backlog, limits: options });
+  const upgrade = new Upgrade({ options, clock, log, counters, pool, outbox, inbound, limits: rates, shards: deps.shards, time, nextNumber });
+  const reattach = new Reattach({ log, pool, shards, backend, routing, session, backlog, delivery, lastNumber: () => lastNumber });
+  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, time });
+  return { backend, backlog, counters, inbound, nextNumber, outbox, pool, reattach, shards, sweep, time, upgrade };
 }
 
 function disconnect(pool: Pool, user: string, id: string | undefined, reason: CloseReason): number {

@@ -4,30 +4,22 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { LocalBus } from '../../src/cluster/local.ts';
-import { Backend } from '../../src/gateway/backend.ts';
+import type { Authenticator } from '../../src/gateway/authenticate.ts';
 import { Connection } from '../../src/gateway/connection.ts';
-import { Counters } from '../../src/gateway/counters.ts';
-import { Delivery } from '../../src/gateway/delivery.ts';
-import { Inbound } from '../../src/gateway/inbound.ts';
-import { Limits, ratesOf } from '../../src/gateway/limits.ts';
-import { Outbox } from '../../src/gateway/outbox.ts';
-import { Pool } from '../../src/gateway/pool.ts';
-import { Reattach } from '../../src/gateway/reattach.ts';
-import { Routing } from '../../src/gateway/routing.ts';
-import { Session } from '../../src/gateway/session.ts';
-import { Shards } from '../../src/gateway/shards.ts';
-import { Sweep } from '../../src/gateway/sweep.ts';
+import { composeGateway } from '../../src/gateway/gateway.ts';
+import type { Pool } from '../../src/gateway/pool.ts';
 import type { FilledOptions } from '../../src/options.ts';
 import { ReadServer } from '../../src/persistence/reader.ts';
 import { Writer } from '../../src/persistence/writer.ts';
 import { Shard } from '../../src/shard/shard.ts';
 import type { Clock } from '../../src/thread/clock.ts';
+import type { Log } from '../../src/thread/log.ts';
 import type { Format } from '../../src/thread/messages.ts';
 import { SimBus } from './bus.ts';
 import { Port } from './port.ts';
 import { type Scheduler, Strand } from './scheduler.ts';
 import type { SimSocket } from './socket.ts';
-import { numbersPerNode, type SimModel, SimStore, simReader } from './store.ts';
+import { type SimModel, SimStore, simReader } from './store.ts';
 import type { Conditions } from './world.ts';
 
 const shardTickMs = 1_000;
@@ -47,8 +39,9 @@ export type NodeDeps = {
   bus: LocalBus;
   users: ReadonlySet<string>;
   model(): SimModel;
-  /** The connection numbers given so far, which a new process must not give again. */
-  nextNumber(): number;
+  /** The first connection number of this life: earlier ones are not given again. */
+  firstNumber: number;
+  numbered(number: number): void;
   fault(what: string): void;
 };
 
@@ -59,17 +52,12 @@ export class SimNode {
   readonly #deps: NodeDeps;
   readonly #clock: Clock;
   readonly main: Strand;
-  readonly pool: Pool;
-  readonly #reattach: Reattach;
-  readonly #inbound: Inbound;
-  readonly #outbox: Outbox;
-  readonly #time = { now: 0 };
+  readonly #gateway: ReturnType<typeof composeGateway>;
   readonly #shardThreads: (Live<Shard> | null)[] = [];
   readonly #buses: SimBus[] = [];
   readonly #incarnations: number[] = [];
   #writer: Live<Writer> | null = null;
   #reader: Live<ReadServer> | null = null;
-  #lastNumber: number;
   /** Ms that its wall clock is off. */
   skewMs = 0;
   dead = false;
@@ -77,44 +65,22 @@ export class SimNode {
   constructor(deps: NodeDeps) {
     this.#deps = deps;
     const { scheduler, options, index } = deps;
-    this.#lastNumber = index * numbersPerNode;
     this.main = new Strand(`gateway${index}`, hops.gateway);
     this.#clock = { now: () => this.wall, tick: () => scheduler.now, random: () => scheduler.random.next() };
-    const clock = this.#clock;
-    const log = () => {};
-    const counters = new Counters();
-    const shards = new Shards(deps.shards);
-    const outbox = new Outbox(options, counters, (connection, shard) => shards.tell(shard, { t: 'drained', connection: connection.number }));
-    const pool = new Pool(outbox, shards, counters);
-    const routing = new Routing(shards, options, counters);
-    const { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax, heartbeatMs } = options;
-    const time = this.#time;
-    const rates = new Limits(options, clock, shards);
-    const session = new Session({
-      authenticate: async ({ user }) => ({ user: user ?? '', scopes: ['broadcast'], expiresAtMs: null, issuedAtMs: 0 }),
-      clock,
-      log,
-      pool,
-      shards,
-      limits: { frameBytesMax, bodyBytesMax, subscriptionsMax, openCommandsMax, ...ratesOf(options) },
-      rates,
-      heartbeatMs,
-      receive: (connection, bytes) => this.#inbound.receive(connection, bytes),
-    });
-    const failing = (_level: string, message: string, fields?: Record<string, unknown>) => {
+    const log: Log = (_level, message, fields) => {
       if (fields?.error instanceof Error) deps.fault(`${message}: ${fields.error.stack}`);
     };
-    this.#inbound = new Inbound({ clock, log: failing, counters, outbox, pool, shards, routing, session, limits: options, rates, time });
-    const backend = new Backend({ clock, shards, routing, nextNumber: () => this.#number() });
-    const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, limits: options });
-    this.#reattach = new Reattach({ log, pool, shards, backend, routing, session, delivery, lastNumber: () => this.#lastNumber });
-    const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, time });
-    this.pool = pool;
-    this.#outbox = outbox;
+    const authenticate: Authenticator = async ({ user }) => ({ user: user ?? '', scopes: ['broadcast'], expiresAtMs: null, issuedAtMs: 0 });
+    this.#gateway = composeGateway({ options, clock: this.#clock, log, authenticate, shards: deps.shards }, deps.firstNumber);
+    const { sweep } = this.#gateway;
     scheduler.as(this.main, () => scheduler.every(sweep.intervalMs, () => sweep.run()));
     this.startWriter();
     this.startReader();
     for (let shard = 0; shard < deps.shards; shard++) this.startShard(shard);
+  }
+
+  get pool(): Pool {
+    return this.#gateway.pool;
   }
 
   get wall(): number {
@@ -129,21 +95,23 @@ export class SimNode {
   /** A handshake. */
   accept(socket: SimSocket, format: Format): void {
     const { options, shards } = this.#deps;
-    const number = this.#number();
+    const { inbound, outbox, pool, time } = this.#gateway;
+    const number = this.#gateway.nextNumber();
+    this.#deps.numbered(number);
     const connection = new Connection(
       {
-        ...{ number, id: `c${number}`, format, shards, address: '', bearer: null, openedAt: this.wall, now: this.#time.now },
+        ...{ number, id: `c${number}`, format, shards, address: '', bearer: null, openedAt: this.wall, now: time.now },
         ws: socket as unknown as Connection['ws'],
         socket: socket as unknown as Connection['socket'],
         helloTimeoutMs: options.helloTimeoutMs,
         pingAfterMs: options.heartbeatMs,
       },
-      (to, fields) => this.#outbox.send(to, fields),
+      (to, fields) => outbox.send(to, fields),
     );
-    this.pool.add(connection);
+    pool.add(connection);
     socket.server = {
-      message: (bytes, binary) => this.#inbound.message(connection, bytes, binary),
-      close: (code) => this.pool.gone(connection, code),
+      message: (bytes, binary) => inbound.message(connection, bytes, binary),
+      close: (code) => pool.gone(connection, code),
     };
   }
 
@@ -179,7 +147,7 @@ export class SimNode {
     );
     this.#shardThreads[index] = { strand, part: shard };
     const [here, there] = this.#pair(this.main, strand);
-    scheduler.as(this.main, () => this.#reattach.attach(index, here));
+    scheduler.as(this.main, () => this.#gateway.reattach.attach(index, here));
     scheduler.as(strand, () => {
       shard.guarded(() => shard.connect('gateway', 0, there));
       scheduler.every(shardTickMs, () => shard.guarded(() => shard.tick()));
@@ -194,7 +162,7 @@ export class SimNode {
     this.#end(thread.strand);
     this.#shardThreads[index] = null;
     this.#buses[index]?.leave();
-    this.#deps.scheduler.as(this.main, () => this.#reattach.detach(index));
+    this.#deps.scheduler.as(this.main, () => this.#gateway.reattach.detach(index));
     return true;
   }
 
@@ -253,11 +221,6 @@ export class SimNode {
     this.dead = true;
     for (const bus of this.#buses) bus.leave();
     for (const strand of this.strands) this.#end(strand);
-  }
-
-  #number(): number {
-    this.#lastNumber = this.#deps.nextNumber();
-    return this.#lastNumber;
   }
 
   #end(strand: Strand): void {

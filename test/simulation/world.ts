@@ -39,7 +39,7 @@ const base = {
   outboxLowBytes: 256,
   tailItemsMax: 16,
   roomIdleMs: 500,
-  presenceGraceMs: 1_500,
+  presenceGraceMs: 300,
   helloTimeoutMs: 5_000,
   heartbeatMs: 600_000,
   slowMs: 20_000,
@@ -57,8 +57,8 @@ const homes: readonly (readonly string[])[] = [
   ['ann', 'bob'],
   ['cy', 'dan'],
 ];
-const calmMs = 4_000;
-const settledMs = 4_000;
+const calmMs = 2_500;
+const settledMs = 1_500;
 
 export class World {
   readonly scheduler: Scheduler;
@@ -113,9 +113,9 @@ export class World {
       bus: this.#bus,
       users: new Set(homes[index]),
       model: () => this.model,
-      nextNumber: () => {
-        this.#numbers[index] = (this.#numbers[index] ?? index * numbersPerNode) + 1;
-        return this.#numbers[index];
+      firstNumber: (this.#numbers[index] ?? index * numbersPerNode) + 1,
+      numbered: (number) => {
+        this.#numbers[index] = number;
       },
       fault: (what) => this.violations.push(what),
     });
