@@ -2,7 +2,6 @@
  * The store as plain maps: what the contract means, without a thought for speed or disks. Tests of other parts may use it as
  * a store; the comparison of SQLite with it (`store-compare.test.ts`) is what makes both believable.
  */
-
 import type { CommitResult, Store, StoreOptions, StoreReader } from '../src/persistence/store.ts';
 import type { CloseReason } from '../src/protocol/codes.ts';
 import type { Role, Settings } from '../src/protocol/commands.ts';
@@ -106,7 +105,6 @@ export class StoreModel implements Store {
     }
   }
 
-  /** One operation by itself. */
   apply(operation: MessageAppend | Operation, notices: Notices): Outcome {
     if (!('type' in operation)) {
       const [room, authSeq, mid, from, thread, body, autoCreate, origin] = operation;
@@ -205,8 +203,8 @@ export class StoreModel implements Store {
       case 'create':
         room.settings = { ...change.settings };
         if (change.owner !== null) this.#join(room, change.owner, 'owner', seq);
-        if (change.settings.visibility !== 'private') return;
-        break;
+        if (change.settings.visibility === 'private') break;
+        return;
       case 'join':
         if (change.restricts) room.auth = seq;
         return this.#join(room, change.user, change.role, seq);

@@ -183,7 +183,7 @@ function change(room: RoomState, record: EntryRecord): void {
       room.members.clear();
       if (body.owner !== null) room.members.set(body.owner, joinedAt(record, 'owner'));
       // What another node authorized for whoever would bring the room into being is judged again.
-      if (room.visibility === 'private') room.authSeq = record.seq;
+      if (room.closed) room.authSeq = record.seq;
       return;
     }
     case 'settings':

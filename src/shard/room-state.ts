@@ -130,6 +130,11 @@ export class RoomState {
     return this.members.get(user)?.role ?? 'stranger';
   }
 
+  /** Only for its members. */
+  get closed(): boolean {
+    return this.visibility === 'private';
+  }
+
   get membersMax(): number {
     return this.settings.membersMax ?? this.limits.roomMembersMax;
   }
