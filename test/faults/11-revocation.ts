@@ -19,7 +19,7 @@ export const row: FaultRow<Size> = {
   test: 11,
   title: 'F8 H8 nothing of a room or a session reaches who lost his right to it, with a seq or a time after that',
   target: '0 leaked events; time to cut p99 ≤ 1 s',
-  gate: { rounds: 10, backlog: 300 },
+  gate: { rounds: 5, backlog: 200 },
   full: { rounds: 400, backlog: 1_500 },
 
   async run({ rounds, backlog }, kit) {
