@@ -150,11 +150,11 @@ export const row: FaultRow<Size> = {
   },
 };
 
-/** The heap of the main thread, as the hub's metrics have it. */
+/** The heaps of all threads, as the hub's metrics have them. */
 async function heapMiB(http: string): Promise<number> {
   const text = await (await fetch(`${http}/metrics`)).text();
-  const bytes = /^\w*heap_(?:size_)?used_bytes(?:\{[^}]*\})? (\S+)$/m.exec(text)?.[1];
-  return Number(bytes ?? Number.NaN) / 2 ** 20;
+  const heaps = [...text.matchAll(/^hubbub_\w*heap_bytes(?:\{[^}]*\})? (\S+)$/gm)].map(([, bytes]) => Number(bytes));
+  return heaps.reduce((sum, bytes) => sum + bytes, 0) / 2 ** 20;
 }
 
 /** Of the least of each tenth, by least squares: what a collector can give back is no growth. */
