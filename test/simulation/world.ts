@@ -39,7 +39,7 @@ const base = {
   outboxLowBytes: 256,
   tailItemsMax: 16,
   roomIdleMs: 500,
-  presenceGraceMs: 300,
+  presenceGraceMs: 1_500,
   helloTimeoutMs: 5_000,
   heartbeatMs: 600_000,
   slowMs: 20_000,
@@ -57,8 +57,8 @@ const homes: readonly (readonly string[])[] = [
   ['ann', 'bob'],
   ['cy', 'dan'],
 ];
-const calmMs = 2_500;
-const settledMs = 1_500;
+const calmMs = 4_000;
+const settledMs = 4_000;
 
 export class World {
   readonly scheduler: Scheduler;
