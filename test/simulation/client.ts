@@ -51,6 +51,8 @@ export class SimClient {
   slow = false;
   #ids = 0;
   readonly #open = new Map<number, (answer: Answer) => void>();
+  /** Of whom something was pushed since the last `watch`. */
+  readonly #newer = new Set<string>();
 
   constructor(user: string, device: string, format: Format, deps: ClientDeps) {
     this.user = user;
@@ -121,9 +123,20 @@ export class SimClient {
 
   watch(users: readonly string[]): void {
     if (users.length === 0) return;
+    // What is pushed while the answer is put together, of parts of several shards, is newer than it.
+    this.#newer.clear();
     this.request('watch', { users }, ({ ok, fields }) => {
       if (ok) this.#told(fields.users as { user: string; status: string }[]);
       else if (this.state === 'open') this.later(() => this.state === 'open' && this.watch(users));
+    });
+  }
+
+  /** What it says of itself counts once it is answered. */
+  show(status: 'online' | 'away'): void {
+    const { name } = this;
+    this.request('status', { status }, ({ ok, code }) => {
+      if (ok) this.away = status === 'away';
+      else if (code !== null && errorCodes[code].retry) this.later(() => this.name === name && this.state === 'open' && this.show(status));
     });
   }
 
@@ -168,7 +181,7 @@ export class SimClient {
   }
 
   #told(users: readonly { user: string; status: string }[]): void {
-    for (const { user, status } of users) this.watched.set(user, status);
+    for (const { user, status } of users) if (!this.#newer.has(user)) this.watched.set(user, status);
   }
 
   #received(payload: Buffer): void {
@@ -210,7 +223,8 @@ export class SimClient {
       case 'inbox-gap':
         return this.reading.gap(fields.from as number, fields.to as number);
       case 'presence':
-        if (this.watched.has(String(fields.user))) this.watched.set(String(fields.user), String(fields.status));
+        this.#newer.add(String(fields.user));
+        this.watched.set(String(fields.user), String(fields.status));
         return;
     }
   }

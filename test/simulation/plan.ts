@@ -120,14 +120,9 @@ export class Plan {
         });
       case 'watch':
         return client.state === 'open' ? client.watch(this.#neighbours(client)) : undefined;
-      case 'status': {
-        if (client.state !== 'open') return;
-        const away = scheduler.chance(0.6);
-        client.request('status', { status: away ? 'away' : 'online' }, ({ ok }) => {
-          if (ok) client.away = away;
-        });
+      case 'status':
+        if (client.state === 'open') client.show(scheduler.chance(0.6) ? 'away' : 'online');
         return;
-      }
       case 'mark': {
         const followed = client.following.rooms.get(room);
         if (followed?.state === 'live' && followed.seq !== null && followed.book.has(followed.seq)) ask('mark', { room, received: followed.seq });
