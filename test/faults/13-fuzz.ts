@@ -18,6 +18,7 @@ type Size = { cases: number; onTheWire: number };
 const bodyBytesMax = 64 * 1024;
 const reportEvery = 1_000_000;
 const framesPerSocket = 15;
+const suspectMs = 1;
 
 export const row: FaultRow<Size> = {
   test: 13,
@@ -43,8 +44,8 @@ export const row: FaultRow<Size> = {
       const began = performance.now();
       let verdict = judge(one);
       let took = performance.now() - began;
-      // What was slow once was perhaps the machine: three in a row are the frame.
-      for (let again = 0; again < 2 && took > 5; again++) {
+      // What was slow once was perhaps the machine: what is slow three times is the frame.
+      for (let again = 0; again < 2 && took > suspectMs; again++) {
         const from = performance.now();
         verdict = judge(one);
         took = Math.min(took, performance.now() - from);
@@ -53,7 +54,10 @@ export const row: FaultRow<Size> = {
       if (slow.length > 10_000) slow.splice(0, slow.length, Math.max(...slow));
       if (verdict === 'accepted' || verdict === 'refused') verdicts[verdict]++;
       else if (faults.length < 10) faults.push(`${verdict}: ${one.format} ${one.bytes.subarray(0, 100).toString('hex')}`);
-      if (i % 10_000 === 0) memoryMost = Math.max(memoryMost, process.memoryUsage.rss());
+      if (i % 10_000 === 0) {
+        globalThis.gc?.(); // the frames themselves are this test's garbage
+        memoryMost = Math.max(memoryMost, process.memoryUsage.rss());
+      }
       if (i % reportEvery === 0) kit.say(`${i} cases`);
     }
     const wire = await throwAtHub(kit, next, onTheWire);
