@@ -14,7 +14,7 @@ async function lived() {
     [
       ...Array.from({ length: 20 }, (_, i) => message('general', `user-${i % 3}`, { mid: mid(i + 1) })),
       changing('club', 0, { type: 'create', settings: { visibility: 'private' }, owner: 'user-0' }, { from: 'user-0' }),
-      changing('club', 0, { type: 'join', user: 'user-1', role: 'member', membersMax: 10 }),
+      changing('club', 1, { type: 'join', user: 'user-1', role: 'member', membersMax: 10 }),
       connect('user-0', 1),
       connect('user-1', 2),
       ...Array.from({ length: 7 }, () => direct('user-0', 'user-1')),

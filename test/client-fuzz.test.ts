@@ -226,6 +226,8 @@ async function history(random: Random): Promise<{ connections: number; repeated:
     else await clock.advance(random.int(2_000));
     await pickUp();
   }
+  /** Who has seen a broadcast sees those after it, if need be by a repeated resume. */
+  const broadcastsMissing = () => (seen.get(allRoom)?.at(-1) ?? Number.POSITIVE_INFINITY) < (model.logs.get(allRoom)?.length ?? 0);
   // Calm: everything that is under way arrives.
   let seconds = 0;
   do {
@@ -238,7 +240,7 @@ async function history(random: Random): Promise<{ connections: number; repeated:
       model.write();
       await settle();
     }
-  } while (unsettled > 0 || !followed.every((room) => room.live) || model.acked < model.inbox.length || model.busy);
+  } while (unsettled > 0 || !followed.every((room) => room.live) || model.acked < model.inbox.length || model.busy || broadcastsMissing());
   await Promise.all(promised);
   await clock.advance(0); // the first entries of a room wait a turn for its listeners
 
