@@ -71,6 +71,17 @@ describe('admission', () => {
     expect(await handshake({ path: '/chat' })).toEqual(refusal(404));
   });
 
+  it('C1 a handshake of another version, of an older HTTP or without a Host is refused, whatever Node and ws make of it', async () => {
+    hub = await stand({ options: live });
+    const whole = upgradeRequest(hub.port);
+    for (const version of ['8', '013', '0x0d', '13.0', '+13', '13, 8']) {
+      const answer = await raw(whole.replace('Version: 13', `Version: ${version}`));
+      expect(answer).toMatch(/^HTTP\/1\.1 426 [\s\S]*\r\nSec-WebSocket-Version: 13\r\n/);
+    }
+    for (const bad of [whole.replace('HTTP/1.1', 'HTTP/1.0'), whole.replace(/Host: .*\r\n/, '')]) expect(await raw(bad)).toMatch(/^HTTP\/1\.1 400 /);
+    expect(hub.gateway.stats().rejected.handshake).toBe(8);
+  });
+
   it('H2 a token in the URL is 400, whatever it is', async () => {
     hub = await stand();
     for (const name of ['token', 'access_token', 'jwt']) expect(await handshake({ path: `/ws?x=1&${name}=abc` })).toEqual(refusal(400));

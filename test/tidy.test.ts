@@ -156,7 +156,7 @@ describe('the authorization table', () => {
 });
 
 describe('the rules of PROTOCOL.md', () => {
-  const titled = tests.filter(({ path }) => path.endsWith('.test.ts') && !path.endsWith('/tidy.test.ts'));
+  const titled = tests.filter(({ path }) => (path.endsWith('.test.ts') || path.startsWith('test/faults/')) && !path.endsWith('/tidy.test.ts'));
 
   it('have a test each, and every title has its rule', () => {
     expect(rulesOf(protocol).length).toBeGreaterThan(60);
@@ -168,6 +168,7 @@ describe('the rules of PROTOCOL.md', () => {
     const complaints = (title: string): string[] => rulesWithoutProof(text, [file('test/x.test.ts', `it('${title} is so', run)`)]);
     expect(rulesOf(text)).toEqual(['M1', 'M2']);
     expect(provenRules([file('t', "it.each(x)(\n  'M1 M2: so', run)")]).map(({ rule }) => rule)).toEqual(['M1', 'M2']);
+    expect(provenRules([file('t', "title: 'M1 M2 so',\nsubtitle: 'M3 so'")]).map(({ rule }) => rule)).toEqual(['M1', 'M2']);
     expect(complaints('M1 M2')).toEqual([]);
     expect(complaints('M1')).toEqual(['PROTOCOL.md: no test title begins with M2']);
     expect(complaints('M1 M2 M3')).toEqual(['test/x.test.ts: there is no rule M3']);

@@ -21,6 +21,8 @@ import type { Outbox } from './outbox.ts';
 import type { Pool } from './pool.ts';
 import { startReading } from './reading.ts';
 
+/** Of WebSocket: that of RFC 6455. */
+const version = '13';
 const paths: ReadonlySet<string> = new Set(['/', '/ws']);
 /** Where a token would end up in the logs of every proxy on the way. */
 const tokenParameters: readonly string[] = ['token', 'access_token', 'jwt'];
@@ -82,7 +84,7 @@ export class Upgrade {
     // Whoever listens owns the socket: without an answer and an end it would stay (FAULTS A.7).
     this.#server.on('wsClientError', (error, socket, { method, headers }) => {
       if (method !== 'GET') this.#reject(socket, 'handshake', 405, error.message, 'Allow: GET\r\n');
-      else if (headers['sec-websocket-version'] !== '13') this.#reject(socket, 'handshake', 426, error.message, 'Sec-WebSocket-Version: 13\r\n');
+      else if (headers['sec-websocket-version'] !== version) this.#rejectVersion(socket);
       else this.#reject(socket, 'handshake', 400, error.message);
     });
   }
@@ -90,6 +92,8 @@ export class Upgrade {
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const refused = this.#refuses(request);
     if (refused !== null) return this.#reject(socket, ...refused);
+    // ws would take 8 too, and whatever else is 13 as a number.
+    if (request.method === 'GET' && request.headers['sec-websocket-version'] !== version) return this.#rejectVersion(socket);
     const address = this.#addresses.of((socket as Socket).remoteAddress, request.headers);
     const excess = this.#addresses.refuses(address);
     if (excess !== null) {
@@ -101,8 +105,10 @@ export class Upgrade {
   }
 
   /** Null: the handshake may go on. Order: what needs no state first. */
-  #refuses({ url = '/', headers }: IncomingMessage): [Rejection, number, string] | null {
+  #refuses({ url = '/', headers, httpVersion }: IncomingMessage): [Rejection, number, string] | null {
     const { options, pool } = this.#deps;
+    // Neither Node nor ws asks this of an upgrade.
+    if (httpVersion !== '1.1' || headers.host === undefined) return ['handshake', 400, 'a handshake is HTTP/1.1 with a Host'];
     const [path = '/', query = ''] = url.split('?', 2);
     if (!paths.has(path)) return ['path', 404, 'connect to / or /ws'];
     const parameters = new URLSearchParams(query);
@@ -170,6 +176,10 @@ export class Upgrade {
       counters.badFrames++;
       if (connection.phase.is === 'open') log('info', 'a connection failed', { connection: connection.id, error: error.message });
     });
+  }
+
+  #rejectVersion(socket: Duplex): void {
+    this.#reject(socket, 'handshake', 426, 'version 13 of WebSocket is spoken', `Sec-WebSocket-Version: ${version}\r\n`);
   }
 
   #reject(socket: Duplex, why: Rejection, status: number, text: string, headers = ''): void {

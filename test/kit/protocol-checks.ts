@@ -4,8 +4,8 @@ import type { Complaint } from './tidy-checks.ts';
 
 /** A rule begins its paragraph, item or table row with its number in bold; the number is one or two letters and digits. */
 const ruleStart = /^(?:[-*|]\s*|#+\s+)?\*\*([A-Z]{1,2}\d{1,3})\b/gm;
-/** A title is the first argument of a call and begins with the numbers of the rules that it proves. */
-const titleStart = /\(\s*(['"`])((?:[A-Z]{1,2}\d{1,3}[ ,:]+)+)/g;
+/** A title is the first argument of a call, or the `title` of a fault row, and begins with the numbers of the rules that it proves. */
+const titleStart = /(?:\(|\btitle:)\s*(['"`])((?:[A-Z]{1,2}\d{1,3}[ ,:]+)+)/g;
 
 export function rulesOf(protocol: string): string[] {
   return [...protocol.matchAll(ruleStart)].map((match) => match[1] ?? '');
