@@ -6,9 +6,12 @@ import type { Connection } from '../src/shard/actor.ts';
 import { Commits } from '../src/shard/commits.ts';
 import { Feed } from '../src/shard/feed.ts';
 import { Rooms } from '../src/shard/rooms.ts';
+import { Shard } from '../src/shard/shard.ts';
 import { UserDirectory } from '../src/shard/user-directory.ts';
-import type { Batch, ToPersistence } from '../src/thread/messages.ts';
+import { Link } from '../src/thread/link.ts';
+import type { Batch, ToGateway, ToPersistence, ToShard } from '../src/thread/messages.ts';
 import { Barrier } from '../src/thread/quarantine.ts';
+import { makeWitness, Witness, WitnessReader } from '../src/thread/witness.ts';
 import { EffectsRecorder } from './effects-recorder.ts';
 import { type Stand, stand } from './gateway-harness.ts';
 import { PaperStore, RoomNode } from './room-world.ts';
@@ -41,6 +44,31 @@ describe('Commits', () => {
     expect(batches).toHaveLength(1);
     commits.close();
     port2.close();
+  });
+});
+
+describe('what a shard dies of', () => {
+  it('R7 is not laid to the command before it in the same batch', async () => {
+    const memory = makeWitness(1_024);
+    const [gateway, persistence] = [new MessageChannel(), new MessageChannel()];
+    const died = new Promise<unknown>((failed) => {
+      const options = fillOptions({ dev: true });
+      const bus = { alone: true, publish: () => true, subscribe: async () => {}, unsubscribe: async () => {}, onMessage: () => {} };
+      const clock = { now: () => 0, tick: () => 0, random: () => 0 };
+      const barred = { rooms: [], commands: [] };
+      const shard = new Shard({ index: 0, incarnation: 1, shards: 1, options, clock, log: () => {}, bus, witness: new Witness(memory), barred, failed });
+      shard.connect('gateway', 0, gateway.port2);
+      shard.connect('persistence', 0, persistence.port2);
+    });
+    persistence.port1.on('message', () => persistence.port1.postMessage({ t: 'opened', epoch: 'e1' }));
+    const link = new Link<ToShard, ToGateway>(gateway.port1, { batch: () => {} });
+    link.push({ t: 'open', connection: 1, user: 'alice', device: '', format: 'json', service: false, scopes: [] });
+    link.frame(1, Buffer.from('{"op":"who","id":1,"users":["bob"]}'));
+    link.push({ t: 'watch', connection: 1, users: null as never }); // what breaks it
+    expect(await died).toBeInstanceOf(TypeError);
+    expect(new WitnessReader(memory).suspect(() => 'alice')).toBeNull();
+    link.close();
+    persistence.port1.close();
   });
 });
 

@@ -181,6 +181,7 @@ export class Shard {
   /** The gateway has scanned the frame: depth and lengths are bounded. What it says is validated here, once. */
   #frame(connection: Connection, bytes: Buffer, outlet: Outlet, users: UserDirectory): void {
     this.#commands++;
+    this.#deps.witness.clear(); // what it takes to decode this one is not the last one's fault
     let map: Record<string, unknown> = {};
     try {
       // The scan has checked the text; Node's own conversion is the fast one.
@@ -221,6 +222,7 @@ export class Shard {
   }
 
   #message(message: ToShard, outlet: Outlet, users: UserDirectory): void {
+    this.#deps.witness.clear();
     if (message.t === 'open') {
       const { t: _, connection: id, ...rest } = message;
       this.#connections.set(id, { id, ...rest, open: true });
@@ -273,6 +275,7 @@ export class Shard {
   #flush(): void {
     if (this.#open !== null) {
       this.#rooms.flush(this.#open.outlet);
+      this.#deps.witness.clear(); // users are no matter of the last room's
       this.#open.users.flush(this.#open.outlet);
       this.#commits.flush();
       if (this.#probed && this.#commits.pending < commitsAhead) {
