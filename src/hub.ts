@@ -20,6 +20,7 @@ import type { Clock } from './thread/clock.ts';
 import { systemClock } from './thread/clock.ts';
 import type { Log } from './thread/log.ts';
 import { Quarantine } from './thread/quarantine.ts';
+import { Stalls } from './thread/stalls.ts';
 import { Thread, type ThreadSpec } from './thread/supervisor.ts';
 import { beatMs, type WitnessReader } from './thread/witness.ts';
 
@@ -75,7 +76,7 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
         ready: () => {
           const { ready, reasons } = threads.ready();
           const behind = gateway.overloaded().map((shard) => `shard ${shard} is overloaded`);
-          return { ready: ready && behind.length === 0, reasons: [...reasons, ...behind] };
+          return { ready: ready && behind.length === 0, reasons: [...reasons, ...behind], warnings: threads.warnings() };
         },
         quarantine: () => threads.quarantine.list(),
         lift: (room) => threads.quarantine.lift(room),
@@ -123,6 +124,8 @@ class Threads {
   readonly #persistence: Thread;
   readonly #readers: Thread[];
   readonly #shards: Thread[];
+  readonly #stalls: Stalls;
+  readonly #diskWarnBytes: number;
   #gateway: Gateway | null = null;
   #timer: NodeJS.Timeout | null = null;
   #failed: Error | null = null;
@@ -147,7 +150,7 @@ class Threads {
     const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & Partial<ThreadSpec>) =>
       new Thread({ role, index, heapMb: heapMb[role], ...hang, overlap: true, frameBytesMax: 0, died: () => {}, ...rest }, watched);
     const hang = { hangMs: options.hangMs, callHangMs: options.storeHangMs };
-    const persistenceTask = () => ({ options: store, shards, maintainMs });
+    const persistenceTask = () => ({ options: store, shards, maintainMs, diskWarnBytes: options.diskWarnBytes });
     this.#persistence = spec('persistence', 0, {
       filename: module('./persistence/entry.js'),
       name: 'runPersistence',
@@ -173,6 +176,8 @@ class Threads {
         died: (witness) => this.#shardDied(index, witness),
       }),
     );
+    this.#stalls = new Stalls(deps.clock, deps.log);
+    this.#diskWarnBytes = options.diskWarnBytes;
     let last = deps.clock.tick();
     this.#timer = setInterval(() => {
       const now = deps.clock.tick();
@@ -194,6 +199,7 @@ class Threads {
   /** Shards first: what they have under way still reaches the store. The writer last: the last to close the file leaves no WAL. */
   async stop(graceMs: number): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
+    this.#stalls.close();
     await Promise.all(this.#shards.map((shard) => shard.stop(graceMs)));
     await Promise.all(this.#readers.map((reader) => reader.stop(graceMs)));
     await this.#persistence.stop(graceMs);
@@ -207,8 +213,15 @@ class Threads {
     return { ready: reasons.length === 0, reasons };
   }
 
+  /** What does not stop it, yet. */
+  warnings(): string[] {
+    const free = this.#persistence.stats.diskFreeBytes;
+    if (free === undefined || free >= this.#diskWarnBytes) return [];
+    return [`the disk of the data folder is nearly full: ${Math.floor(free / 2 ** 20)} MiB are left`];
+  }
+
   stats(): HubStats {
-    const stats: Record<string, Record<string, StatValue>> = { quarantine: this.quarantine.stats() };
+    const stats: Record<string, Record<string, StatValue>> = { main: this.#stalls.stats(), quarantine: this.quarantine.stats() };
     for (const thread of this.#all()) {
       stats[thread.spec.role === 'persistence' ? 'persistence' : `${thread.spec.role}${thread.spec.index}`] = { ...thread.stats, restarts: thread.restarts };
     }

@@ -41,6 +41,7 @@ export const optionTable = {
   tlsCert: text('', 'file with the PEM certificate (and its chain) to serve wss:// and https:// with; SIGHUP reads it and the key again'),
   tlsKey: text('', 'file with its PEM private key, without a passphrase'),
   data: text('./data', 'folder of the database'),
+  diskWarnBytes: number(512 * MiB, 'warn in the log and /readyz when the disk of the data folder has less free (0: never)'),
   durability: among('power-loss', ['power-loss', 'process'], 'what an ok survives: power-loss (synchronous=FULL) or only the death of the process (NORMAL)'),
   shards: number(0, 'shard threads (0: one less than there are cores, at least 1)', 0, 64),
   readers: number(1, 'threads for reads: history, recovery, lists', 1, 16),

@@ -133,11 +133,11 @@ describe('in development', () => {
 describe('health', () => {
   it('/readyz gives the reasons with 503, /healthz stays', async () => {
     const at = await pretend();
-    at.hub.readiness = { ready: false, reasons: ['shard 0 is not running'] };
+    at.hub.readiness = { ready: false, reasons: ['shard 0 is not running'], warnings: [] };
     const response = await at.ops.inject({ url: '/readyz' });
-    expect([response.statusCode, response.json()]).toEqual([503, { ready: false, reasons: ['shard 0 is not running'] }]);
+    expect([response.statusCode, response.json()]).toEqual([503, { ready: false, reasons: ['shard 0 is not running'], warnings: [] }]);
     expect(await statusOf(at.ops, '/healthz')).toBe(200);
-    at.hub.readiness = { ready: true, reasons: [] };
+    at.hub.readiness = { ready: true, reasons: [], warnings: ['the disk is nearly full'] };
     expect(await statusOf(at.ops, '/readyz')).toBe(200);
     await at.close();
   });

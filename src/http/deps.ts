@@ -25,5 +25,6 @@ export type HttpDeps = {
   /** What is set aside since it crashed its thread repeatedly; and lifting it, of one room or all, which returns how many that were. */
   quarantine(): unknown[];
   lift(room?: string): number;
-  ready(): { ready: boolean; reasons: string[] };
+  /** `reasons`: why it is not; `warnings`: what an operator should look at all the same. */
+  ready(): { ready: boolean; reasons: string[]; warnings: string[] };
 };

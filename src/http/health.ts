@@ -17,9 +17,9 @@ export function addOperations(app: FastifyInstance, hub: HttpDeps): void {
   const metrics = new Metrics();
   app.addHook('onClose', () => metrics.close());
   app.get('/readyz', hide, (_request, reply) => {
-    const { ready, reasons } = hub.ready();
-    if (!ready) reply.code(503);
-    return { ready, reasons };
+    const readiness = hub.ready();
+    if (!readiness.ready) reply.code(503);
+    return readiness;
   });
   app.get('/metrics', hide, async (_request, reply) => {
     reply.type(metrics.contentType);

@@ -7,13 +7,21 @@ import { systemClock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { Control, FromThread } from '../thread/messages.ts';
 import { Witness } from '../thread/witness.ts';
+import { DiskSpace } from './disk-space.ts';
 import { ReadServer } from './reader.ts';
 import { SqliteStore } from './sqlite.ts';
 import { SqliteReader } from './sqlite-reader.ts';
 import type { StoreOptions } from './store.ts';
 import { Writer } from './writer.ts';
 
-export type PersistenceTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions; shards: number; maintainMs: number };
+export type PersistenceTask = {
+  control: MessagePort;
+  witness: SharedArrayBuffer;
+  options: StoreOptions;
+  shards: number;
+  maintainMs: number;
+  diskWarnBytes: number;
+};
 export type ReaderTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions };
 
 /** The loop of a thread, as the control port drives it. */
@@ -23,7 +31,7 @@ type Served = {
   stop(stopped: () => void): void;
 };
 
-export async function runPersistence({ control, witness: memory, options, shards, maintainMs }: PersistenceTask): Promise<void> {
+export async function runPersistence({ control, witness: memory, options, shards, maintainMs, diskWarnBytes }: PersistenceTask): Promise<void> {
   const witness = new Witness(memory);
   const still = witness.beat();
   const store = await during(witness, () => SqliteStore.open(options, { clock: systemClock, log: logTo(control) }));
@@ -32,9 +40,10 @@ export async function runPersistence({ control, witness: memory, options, shards
     fail = reject;
   });
   const writer = new Writer({ store, shards, maintainMs, clock: systemClock, witness, failed: fail });
+  const disk = new DiskSpace({ folder: options.data, warnBytes: diskWarnBytes, log: logTo(control) });
   const served: Served = {
     connect: (_index, port) => writer.connect(port),
-    stats: () => ({ ...writer.stats(), lockWaits: store.waits }),
+    stats: () => ({ ...writer.stats(), lockWaits: store.waits, ...disk.stats() }),
     stop: (stopped) => writer.stop(stopped),
   };
   try {
@@ -42,6 +51,7 @@ export async function runPersistence({ control, witness: memory, options, shards
     await store.close();
   } finally {
     still();
+    disk.close();
     writer.release();
     store.abandon();
     control.close();

@@ -135,6 +135,20 @@ describe('operations', () => {
     expect(Object.keys(body.paths as object)).toContain('/api/v1/rooms/{room}/messages');
   });
 
+  it('warn of a disk that is nearly full, in the log, at /readyz and as a metric, and go on', async () => {
+    const short = await startHub({ diskWarnBytes: 2 ** 52 });
+    const metrics = async (): Promise<string> => String((await call('GET', '/metrics', undefined, { to: short })).body.text);
+    while (!/^hubbub_persistence_disk_free_bytes \d+$/m.test(await metrics()));
+    const { status, body } = await call('GET', '/readyz', undefined, { to: short });
+    expect([status, body]).toEqual([
+      200,
+      { ready: true, reasons: [], warnings: [expect.stringMatching(/^the disk of the data folder is nearly full: \d+ MiB are left$/)] },
+    ]);
+    while (!short.stdout.includes('nearly full')) await metrics();
+    expect(short.stdout.match(/nearly full/g)).toHaveLength(1);
+    await short.remove();
+  });
+
   it('are on a listener of their own outside of development', async () => {
     const own = await startHub({
       production: true,

@@ -14,7 +14,7 @@ export class PretendedHub implements HttpDeps {
   readonly lifted: (string | undefined)[] = [];
   /** What `command` answers: the same to all, or by what it is asked. */
   answer: Answer | ((command: Record<string, unknown>) => Answer | Promise<Answer>) = { op: 'ok' };
-  readiness: { ready: boolean; reasons: string[] } = { ready: true, reasons: [] };
+  readiness: { ready: boolean; reasons: string[]; warnings: string[] } = { ready: true, reasons: [], warnings: [] };
   numbers: HubStats = {};
 
   async command(principal: Principal, command: Record<string, unknown>): Promise<Answer> {
@@ -38,7 +38,7 @@ export class PretendedHub implements HttpDeps {
     this.lifted.push(room);
     return room === 'sound' ? 0 : 2;
   }
-  ready(): { ready: boolean; reasons: string[] } {
+  ready(): { ready: boolean; reasons: string[]; warnings: string[] } {
     return this.readiness;
   }
 }
