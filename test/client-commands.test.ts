@@ -134,6 +134,16 @@ test('close rejects every command that waits', async () => {
   await expect(hub.command('info', { room: 'r' })).rejects.toMatchObject({ code: 'closed' });
 });
 
+test('P2 a presence that was pushed before the answer to watch is newer than what the answer says', async () => {
+  const { hub, open } = scene();
+  const socket = await open();
+  const watch = hub.watch(['bob']);
+  await settle();
+  const now = { user: 'bob', status: 'online', lastSeen: null };
+  socket.say({ op: 'presence', ...now }).ok(socket.take('watch'), { users: [{ user: 'bob', status: 'offline', lastSeen: 1 }] });
+  expect(await watch).toEqual([now]);
+});
+
 test('who answers with presences; what is watched is watched again after a reconnect, and its present state told', async () => {
   const { hub, open, reopen } = scene();
   const socket = await open();

@@ -234,8 +234,12 @@ export class Hub {
       case 'inbox':
         this.#inbox.push(push);
         break;
+      case 'presence': {
+        const { op: _, ...presence } = push;
+        this.#watches.pushed(presence);
+        break;
+      }
       case 'inbox-gap':
-      case 'presence':
       case 'closing': {
         // The answers of what is on its way still come; more would only be refused.
         if (push.op === 'closing') this.#outbox.lost();

@@ -14,6 +14,8 @@ type PresenceOwner = {
 export class Watches {
   readonly #owner: PresenceOwner;
   readonly #users = new Set<string>();
+  /** Of each `watch` under way, what was pushed since it was sent: newer than what its answer will say. */
+  readonly #overtaken = new Set<Map<string, Presence>>();
   #away = false;
   /** What is being said again after a reconnect; taken back where it is out of date. */
   #statusAgain = new AbortController();
@@ -24,9 +26,20 @@ export class Watches {
   }
 
   async watch(users: string[], options: CallOptions): Promise<Presence[]> {
-    const { users: now } = await this.#owner.command('watch', { users }, options);
-    for (const user of users) this.#users.add(user);
-    return now;
+    const pushed = new Map<string, Presence>();
+    this.#overtaken.add(pushed);
+    try {
+      const { users: now } = await this.#owner.command('watch', { users }, options);
+      for (const user of users) this.#users.add(user);
+      return now.map((presence) => pushed.get(presence.user) ?? presence);
+    } finally {
+      this.#overtaken.delete(pushed);
+    }
+  }
+
+  pushed(presence: Presence): void {
+    for (const since of this.#overtaken) since.set(presence.user, presence);
+    this.#owner.changed(presence);
   }
 
   async unwatch(users: string[], options: CallOptions): Promise<void> {

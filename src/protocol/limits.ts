@@ -37,7 +37,7 @@ export const wireLimitDefaults: WireLimits = {
   subscriptionsMax: 1_000,
   openCommandsMax: 1_024,
   rateLimit: 1_000,
-  userRateLimit: 2_000,
-  costLimit: 32 * 1024 * 1024,
-  userCostLimit: 64 * 1024 * 1024,
+  userRateLimit: 5_000,
+  costLimit: 256 * 1024 * 1024,
+  userCostLimit: 512 * 1024 * 1024,
 };
