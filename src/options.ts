@@ -107,6 +107,7 @@ export const optionTable = {
   roomMembersMax: number(1_000, 'members of a room that does not say otherwise', 1, 100_000),
   tailItemsMax: number(512, 'entries of an active room kept in memory', 16, 100_000),
   tailBytesMax: number(512 * KiB, 'bytes of them', 1_024, 1_024 * MiB),
+  pageBytesMax: number(256 * KiB, 'bytes of entries in one page of a replay', 256, 16 * MiB),
   roomIdleMs: number(60_000, 'put an active room without subscribers away after so long', 10, day),
   pendingMax: number(50_000, 'appends of one shard waiting for the store', 100, 10_000_000),
   pendingBytesMax: number(64 * MiB, 'bytes of them', 64 * KiB, 16 * 1_024 * MiB),

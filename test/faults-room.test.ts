@@ -60,6 +60,26 @@ describe('a subscription whose position the store is asked about', () => {
     expect(alice.live).toBe(true);
   });
 
+  it('F3 F7 is fed and heard once, though word comes late that the subscription which it replaced fell behind', () => {
+    const { node } = room();
+    const [alice, bob] = [node.client('alice'), node.client('bob')];
+    node.send(bob, { op: 'subscribe' });
+    for (let n = 1; n <= 3; n++) node.ask(alice, publish(n));
+    const heard = node.clog(bob);
+    node.ask(alice, publish(4));
+    bob.seqs = [];
+    node.ask(bob, { op: 'subscribe', position: { epoch: 'e1', seq: 4 } });
+    heard();
+    node.run();
+    node.ask(alice, publish(5));
+    expect(bob.seqs).toEqual([5]);
+    const again = node.clog(bob);
+    node.ask(alice, publish(6));
+    again(); // and what is said of the one that counts is heard
+    node.run();
+    expect(bob.seqs).toEqual([5, 6]);
+  });
+
   it('keeps the room from being put away while the store is asked', () => {
     const { node } = room();
     const alice = node.client('alice');

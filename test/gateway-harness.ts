@@ -84,8 +84,12 @@ export class FakeShard {
     this.link.push({ t: 'room', roomKey, room });
   }
 
-  attach(roomKey: number, connection: ConnectionId, fromSeq = 1, presence = false): void {
-    this.link.record(toGateway.attach, roomKey, connection, fromSeq, presence ? 1 : 0);
+  attach(roomKey: number, connection: ConnectionId, fromSeq = 1, presence = false, attachment = 1): void {
+    this.link.record(toGateway.attach, roomKey, connection, fromSeq, presence ? 1 : 0, attachment);
+  }
+
+  reached(roomKey: number, connection: ConnectionId, seq: number): void {
+    this.link.record(toGateway.reached, roomKey, connection, seq);
   }
 
   detach(roomKey: number, connection: ConnectionId): void {

@@ -82,6 +82,35 @@ describe('a shard that dies', () => {
     expect(client.entries('other')).toEqual([]);
   });
 
+  it('F3 goes on where the pages ended that it had sent, of which none is sent again', async () => {
+    hub = await stand();
+    const { client, number } = await hub.join();
+    hub.shard.room(1, 'general');
+    hub.shard.attach(1, number, 5);
+    client.pause();
+    const body = 'x'.repeat(256 * 1024);
+    for (let seq = 5; seq <= 60; seq++) hub.shard.deliver(1, 'general', seq, seq, body);
+    const { lastSeq, attachment } = await hub.shard.next('behind');
+    expect(attachment).toBe(1);
+    client.resume();
+    hub.shard.page(number, [{ op: 'entry', room: 'general', seq: lastSeq + 1, kind: 'message', body: 1 }], true);
+    hub.shard.reached(1, number, lastSeq + 1);
+    hub.shard.page(number, [{ op: 'entry', room: 'general', seq: lastSeq + 2, kind: 'message', body: 1 }], true);
+    hub.shard.reached(1, number, lastSeq + 2);
+    await client.until(() => client.entries('general').at(-1)?.seq === lastSeq + 2);
+    const position = async (): Promise<unknown> => {
+      hub.gateway.detachShard(0);
+      return (await hub.attach(0).next('follow', ({ room }) => room === 'general')).position;
+    };
+    expect(await position()).toEqual({ epoch: 'e1', seq: lastSeq + 2 });
+    // Its successor dies as well, after a page of its own.
+    hub.shard.room(7, 'general');
+    hub.shard.page(number, [{ op: 'entry', room: 'general', seq: lastSeq + 3, kind: 'message', body: 1 }], true);
+    hub.shard.reached(7, number, lastSeq + 3);
+    await client.until(() => client.entries('general').at(-1)?.seq === lastSeq + 3);
+    expect(await position()).toEqual({ epoch: 'e1', seq: lastSeq + 3 });
+  });
+
   it('a subscription that was granted and not fed yet ends with a notice, since only the client knows its position', async () => {
     hub = await stand();
     const { client, number } = await hub.join();

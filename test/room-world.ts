@@ -15,6 +15,7 @@ export const limits: RoomLimits = {
   roomMembersMax: 10,
   tailItemsMax: 16,
   tailBytesMax: 1e6,
+  pageBytesMax: 256 * 1_024,
   roomIdleMs: 60_000,
   audienceMax: 5,
   bodyBytesMax: 1_000,
@@ -90,7 +91,7 @@ export class PaperStore {
 }
 
 /** What one connection saw of the room, in order. */
-export type Client = { connection: Connection; seqs: number[]; answers: Map<number, object | string>; pushes: object[]; live: boolean };
+export type Client = { connection: Connection; seqs: number[]; answers: Map<number, object | string>; pushes: object[]; live: boolean; attachment: number };
 
 export class RoomNode extends EffectsRecorder implements RoomEffects {
   readonly epoch = 'e1';
@@ -110,7 +111,8 @@ export class RoomNode extends EffectsRecorder implements RoomEffects {
   }
 
   client(user: string, options: { service?: boolean } = {}): Client {
-    const client: Client = { connection: this.connection(user, '', options.service ?? false), seqs: [], answers: new Map(), pushes: [], live: false };
+    const connection = this.connection(user, '', options.service ?? false);
+    const client: Client = { connection, seqs: [], answers: new Map(), pushes: [], live: false, attachment: 0 };
     this.clients.set(client.connection.id, client);
     return client;
   }
@@ -182,16 +184,18 @@ export class RoomNode extends EffectsRecorder implements RoomEffects {
         if (client.live && client.connection !== except) client.pushes.push({ op: 'ephemeral', from, body: content.value });
     }
   }
-  attach(_room: RoomState, to: Connection, fromSeq: number): void {
+  attach(_room: RoomState, to: Connection, fromSeq: number, _presence: boolean, attachment: number): void {
     const client = this.clients.get(to.id);
     if (client === undefined || client.live) throw new Error('attached twice, or nobody');
     client.live = true;
+    client.attachment = attachment;
     this.lastDelivered = fromSeq - 1;
   }
   detach(_room: RoomState, to: Connection): void {
     const client = this.clients.get(to.id);
     if (client !== undefined) client.live = false;
   }
+  reached(): void {}
   touched(): void {
     this.#dirty = true;
   }
@@ -202,10 +206,10 @@ export class RoomNode extends EffectsRecorder implements RoomEffects {
   /** The gateway takes a live client out of the slot, since its outbox is full; the shard hears of it when the result is called. */
   clog(client: Client): () => void {
     const last = this.lastDelivered;
-    const was = client.live;
+    const { live, attachment } = client;
     client.live = false;
     return () => {
-      if (was) this.actor.behind(client.connection, last, this);
+      if (live) this.actor.behind(client.connection, attachment, last, this);
       this.turn();
     };
   }

@@ -46,10 +46,10 @@ export type Subscription = {
   anew: number | null;
   state: /** By the command `id` (0: it had none), and not attached yet: only the client knows the position. */
     | { is: 'asked'; id: number }
-    /** Fed by pages; `lastSeq` is the last seq that is certain to have been written. */
+    /** Fed by pages; `lastSeq` is the last seq that was written, or stated as a gap. */
     | { is: 'behind'; lastSeq: number }
-    /** In the slot, at `index` of the list of the connection's format. */
-    | { is: 'live'; slot: Slot; index: number };
+    /** In the slot, at `index` of the list of the connection's format; by the shard's `attachment`. */
+    | { is: 'live'; slot: Slot; index: number; attachment: number };
 };
 
 /** The live subscribers of one active room, by format: what a delivery that names the room goes to. */

@@ -15,7 +15,7 @@ import type { Pool } from './pool.ts';
 import type { Routing } from './routing.ts';
 import type { Session } from './session.ts';
 import type { Shard, Shards } from './shards.ts';
-import { attach, detach, fallBehind } from './subscriptions.ts';
+import { attach, detach, fallBehind, reached } from './subscriptions.ts';
 
 export type DeliveryDeps = {
   log: Log;
@@ -81,10 +81,13 @@ export class Delivery {
         this.#page(shard, a, b, c, d === 1);
         break;
       case toGateway.attach:
-        this.#attach(shard.slots.get(a), b, c, d === 1);
+        this.#attach(shard.slots.get(a), b, c, d === 1, list[i + 5] as number);
         break;
       case toGateway.detach:
         this.#detach(shard.slots.get(a), b);
+        break;
+      case toGateway.reached:
+        this.#reached(shard.slots.get(a), b, c);
         break;
       default:
         throw new Error(`shard ${shard.index} sent a record of unknown kind ${String(kind)}`);
@@ -148,10 +151,10 @@ export class Delivery {
     counters.framesOut++;
   }
 
-  #attach(slot: Slot | undefined, number: number, fromSeq: number, presence: boolean): void {
+  #attach(slot: Slot | undefined, number: number, fromSeq: number, presence: boolean, attachment: number): void {
     const connection = this.#deps.pool.connections.get(number);
     // A late attach of a connection that has closed meanwhile is ignored; the shard hears of the close.
-    if (slot !== undefined && connection !== undefined && connection.phase.is !== 'closed') attach(connection, slot, fromSeq, presence);
+    if (slot !== undefined && connection !== undefined && connection.phase.is !== 'closed') attach(connection, slot, fromSeq, presence, attachment);
   }
 
   #detach(slot: Slot | undefined, number: number): void {
@@ -159,11 +162,17 @@ export class Delivery {
     if (slot !== undefined && connection !== undefined) detach(connection, slot.room);
   }
 
+  #reached(slot: Slot | undefined, number: number, seq: number): void {
+    const connection = this.#deps.pool.connections.get(number);
+    if (slot !== undefined && connection !== undefined) reached(connection, slot.room, seq);
+  }
+
   #behind(connection: Connection, slot: Slot, lastSeq: number, head: number): void {
-    if (!fallBehind(connection, slot, lastSeq)) return;
+    const attachment = fallBehind(connection, slot, lastSeq);
+    if (attachment === 0) return;
     this.#deps.counters.behind++;
     connection.answer({ op: 'behind', room: slot.room, head });
-    this.#deps.shards.tell(slot.shard, { t: 'behind', connection: connection.number, roomKey: slot.roomKey, lastSeq });
+    this.#deps.shards.tell(slot.shard, { t: 'behind', connection: connection.number, roomKey: slot.roomKey, attachment, lastSeq });
   }
 
   #introduce(shard: Shard, { roomKey, room }: ToGateway & { t: 'room' }): void {

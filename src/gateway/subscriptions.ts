@@ -35,12 +35,12 @@ export function following(connection: Connection, room: string, shard: number, l
   connection.rooms.set(room, { room, shard, presence: false, anew: null, state: { is: 'behind', lastSeq } });
 }
 
-export function attach(connection: Connection, slot: Slot, fromSeq: number, presence: boolean): void {
+export function attach(connection: Connection, slot: Slot, fromSeq: number, presence: boolean, attachment: number): void {
   let subscription = connection.rooms.get(slot.room);
   const anew = subscription === undefined ? null : askedSince(connection, subscription);
   if (subscription?.state.is === 'live') unlist(connection, subscription.state.slot, subscription.state.index);
   const list = slot.lists[formatIndex(connection.format)];
-  const state = { is: 'live', slot, index: list.length } as const;
+  const state = { is: 'live', slot, index: list.length, attachment } as const;
   if (subscription === undefined) {
     subscription = { room: slot.room, shard: slot.shard, presence, anew: null, state };
     connection.rooms.set(slot.room, subscription);
@@ -71,13 +71,20 @@ function askedSince(connection: Connection, { state }: Subscription): number | n
   return state.is === 'asked' && connection.commands.get(state.id)?.is === 'subscribe' ? state.id : null;
 }
 
-/** Takes a connection whose outbox is full out of the slot; false: it was not in it. */
-export function fallBehind(connection: Connection, slot: Slot, lastSeq: number): boolean {
+/** Takes a connection whose outbox is full out of the slot; returns the attachment that had put it there, 0 if it was not in it. */
+export function fallBehind(connection: Connection, slot: Slot, lastSeq: number): number {
   const subscription = connection.rooms.get(slot.room);
-  if (subscription?.state.is !== 'live') return false;
-  unlist(connection, slot, subscription.state.index);
+  if (subscription?.state.is !== 'live') return 0;
+  const { index, attachment } = subscription.state;
+  unlist(connection, slot, index);
   subscription.state = { is: 'behind', lastSeq };
-  return true;
+  return attachment;
+}
+
+/** Pages have brought it so far. Where it is `asked`, the client alone knows which stream that belongs to. */
+export function reached(connection: Connection, room: string, seq: number): void {
+  const state = connection.rooms.get(room)?.state;
+  if (state?.is === 'behind') state.lastSeq = seq;
 }
 
 export function leaveAll(connection: Connection): void {

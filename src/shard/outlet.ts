@@ -200,14 +200,19 @@ export class Outlet implements RoomEffects {
     }
   }
 
-  attach(room: RoomState, to: Connection, fromSeq: number, presence: boolean): void {
+  attach(room: RoomState, to: Connection, fromSeq: number, presence: boolean, attachment: number): void {
     this.#deps.rooms.introduce(room.key, this);
-    this.#link.record(toGateway.attach, room.key, to.id, fromSeq, presence ? 1 : 0);
+    this.#link.record(toGateway.attach, room.key, to.id, fromSeq, presence ? 1 : 0, attachment);
   }
 
   detach(room: RoomState, to: Connection): void {
     this.#deps.rooms.introduce(room.key, this);
     this.#link.record(toGateway.detach, room.key, to.id);
+  }
+
+  reached(room: RoomState, to: Connection, seq: number): void {
+    this.#deps.rooms.introduce(room.key, this);
+    this.#link.record(toGateway.reached, room.key, to.id, seq);
   }
 
   /** What was read is encoded now, long after the command or the notice that led to it. */

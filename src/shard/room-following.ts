@@ -15,7 +15,6 @@ import { likeAbsence, refuseAccess } from './room-refusal.ts';
 import type { RoomEffects, RoomState, Subscriber } from './room-state.ts';
 import { deliverApplied, drop, mayFollow } from './room-subscribers.ts';
 
-const pageBytes = 256 * 1024;
 const pageEntries = 500;
 
 export function subscribe(room: RoomState, connection: Connection, command: Command<'subscribe'>, effects: RoomEffects): void {
@@ -88,7 +87,9 @@ export function refollow(room: RoomState, connection: Connection, position: Posi
   if (refusal !== null) return dropped(refusal);
   const answer = (gaps: Gap[], from: number | null) => {
     follow(room, connection, presence, from, effects, () => {
-      if (gaps.length > 0) effects.push(connection, { op: 'gap', room: room.name, gaps });
+      if (gaps.length === 0) return;
+      effects.push(connection, { op: 'gap', room: room.name, gaps });
+      if (from !== null) effects.reached(room, connection, from);
     });
   };
   locate(room, connection, position, effects, { answer, failed: dropped, replaced: () => {} });
@@ -109,10 +110,10 @@ export function unsubscribe(room: RoomState, connection: Connection, command: Co
   effects.reply(connection, command.id, { room: room.name });
 }
 
-/** The gateway took the connection out of the slot after `lastSeq`: its outbox is full. */
-export function fellBehind(room: RoomState, connection: Connection, lastSeq: number, effects: RoomEffects): void {
+/** The gateway took the connection out of the slot after `lastSeq`: its outbox is full. Of an earlier subscription, which the client has replaced meanwhile, it says nothing. */
+export function fellBehind(room: RoomState, connection: Connection, attachment: number, lastSeq: number, effects: RoomEffects): void {
   const subscriber = room.subscribers.get(connection.id);
-  if (subscriber === undefined || subscriber.state.is === 'behind') return;
+  if (subscriber?.state.is !== 'live' || subscriber.state.attachment !== attachment) return;
   subscriber.state = { is: 'behind', position: lastSeq };
   effects.feed(connection, () => turn(room, subscriber, effects));
 }
@@ -188,8 +189,9 @@ function follow(room: RoomState, connection: Connection, presence: boolean, posi
 
 function goLive(room: RoomState, subscriber: Subscriber, effects: RoomEffects): void {
   deliverApplied(room, effects); // those who are live already get what was applied in this turn; it was replayed to this one
-  subscriber.state = { is: 'live' };
-  effects.attach(room, subscriber.connection, room.headSeq + 1, subscriber.presence);
+  const attachment = ++room.attachments;
+  subscriber.state = { is: 'live', attachment };
+  effects.attach(room, subscriber.connection, room.headSeq + 1, subscriber.presence, attachment);
 }
 
 /** One page for a subscriber that is behind: from the tail if it reaches back far enough, else from the store. */
@@ -200,10 +202,19 @@ function turn(room: RoomState, subscriber: Subscriber, effects: RoomEffects): vo
     goLive(room, subscriber, effects);
     return effects.skip(connection);
   }
-  const records = room.tail.from(state.position + 1, pageBytes);
+  const records = room.tail.from(state.position + 1, room.limits.pageBytesMax);
   if (records !== null) return sendPage(room, subscriber, records, effects);
   effects.read(
-    { read: 'entries', room: room.name, from: state.position + 1, to: room.headSeq, limit: pageEntries, bytesMax: pageBytes, kind: null, descending: false },
+    {
+      read: 'entries',
+      room: room.name,
+      from: state.position + 1,
+      to: room.headSeq,
+      limit: pageEntries,
+      bytesMax: room.limits.pageBytesMax,
+      kind: null,
+      descending: false,
+    },
     ({ entries }) => sendPage(room, subscriber, entries, effects),
     (error) => {
       if (room.subscribers.get(connection.id) === subscriber) {
@@ -230,6 +241,7 @@ function sendPage(room: RoomState, subscriber: Subscriber, records: readonly Ent
       connection,
       records.map((stored) => ({ stored })),
     );
-  if (state.position >= room.headSeq) goLive(room, subscriber, effects);
-  else effects.feed(connection, () => turn(room, subscriber, effects));
+  if (state.position >= room.headSeq) return goLive(room, subscriber, effects);
+  effects.reached(room, connection, state.position);
+  effects.feed(connection, () => turn(room, subscriber, effects));
 }

@@ -14,7 +14,10 @@ import type { ConnectionId, EntryRecord, Format, RoomKey, StoredRoom } from '../
 import type { Connection, Effects } from './actor.ts';
 import { Tail } from './tail.ts';
 
-export type RoomLimits = Pick<FilledOptions, 'roomMembersMax' | 'tailItemsMax' | 'tailBytesMax' | 'roomIdleMs' | 'audienceMax' | 'bodyBytesMax'> & {
+export type RoomLimits = Pick<
+  FilledOptions,
+  'roomMembersMax' | 'tailItemsMax' | 'tailBytesMax' | 'pageBytesMax' | 'roomIdleMs' | 'audienceMax' | 'bodyBytesMax'
+> & {
   /** Whether a first subscribe or publish makes a public room. */
   autoCreate: boolean;
 };
@@ -25,8 +28,10 @@ export interface RoomEffects extends Effects {
   deliver(room: RoomState, records: readonly EntryRecord[]): void;
   /** Ephemera for every live subscriber, together so that a socket gets them in one write. */
   shed(room: RoomState, ephemera: readonly Ephemeral[]): void;
-  attach(room: RoomState, to: Connection, fromSeq: number, presence: boolean): void;
+  attach(room: RoomState, to: Connection, fromSeq: number, presence: boolean, attachment: number): void;
   detach(room: RoomState, to: Connection): void;
+  /** What was sent to a subscriber that is behind has brought it to `seq`. In the same turn as that. */
+  reached(room: RoomState, to: Connection, seq: number): void;
   /** An `ok` with these fields and `entries`. */
   replyEntries(to: Connection, id: number | undefined, fields: object, entries: readonly EntryRecord[]): void;
   /** The room has something to flush at the end of this turn. */
@@ -43,8 +48,8 @@ export type MemberState = { role: Role; sinceSeq: number; sinceTs: number; recei
 export type Subscriber = {
   readonly connection: Connection;
   presence: boolean;
-  /** `live`: the gateway's slot has it. `behind`: it has everything through `position` and is fed pages from there. */
-  state: { is: 'live' } | { is: 'behind'; position: number };
+  /** `live`: the gateway's slot has it, by that attachment. `behind`: it has everything through `position` and is fed pages from there. */
+  state: { is: 'live'; attachment: number } | { is: 'behind'; position: number };
 };
 
 export class RoomState {
@@ -57,6 +62,8 @@ export class RoomState {
   readonly tail: Tail;
   readonly members = new Map<string, MemberState>();
   readonly subscribers = new Map<ConnectionId, Subscriber>();
+  /** How many there were: what the gateway says of one must not count for a later one. */
+  attachments = 0;
   /** Subscribers by encoding, so that only frames somebody reads are built. */
   readonly formats: Record<Format, number> = { json: 0, msgpack: 0 };
   /** Users following live, with their connections; what changed since the last audience push. */

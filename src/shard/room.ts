@@ -105,8 +105,8 @@ export class RoomActor {
     );
   }
 
-  behind(connection: Connection, lastSeq: number, effects: RoomEffects): void {
-    fellBehind(this.state, connection, lastSeq, effects);
+  behind(connection: Connection, attachment: number, lastSeq: number, effects: RoomEffects): void {
+    fellBehind(this.state, connection, attachment, lastSeq, effects);
   }
 
   /** Another node appended: read what is missing, unless it came already. */

@@ -86,8 +86,8 @@ export class Rooms {
     room.follow(connection, position, presence, effects);
   }
 
-  behind(connection: Connection, key: RoomKey, lastSeq: number, effects: RoomEffects): void {
-    this.#byKey.get(key)?.behind(connection, lastSeq, effects);
+  behind(connection: Connection, key: RoomKey, attachment: number, lastSeq: number, effects: RoomEffects): void {
+    this.#byKey.get(key)?.behind(connection, attachment, lastSeq, effects);
   }
 
   closed(connection: Connection, effects: RoomEffects): void {

@@ -253,7 +253,7 @@ export class Shard {
       case 'drained':
         return this.#feed.done(connection);
       case 'behind':
-        return this.#rooms.behind(connection, message.roomKey, message.lastSeq, outlet);
+        return this.#rooms.behind(connection, message.roomKey, message.attachment, message.lastSeq, outlet);
       case 'close':
         connection.open = false;
         this.#connections.delete(connection.id);

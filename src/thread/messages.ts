@@ -45,8 +45,8 @@ export type ToShard =
   | { t: 'probe' }
   /** The outbox of the connection is below its low-water mark: its next page may be sent. Follows every PAGE. */
   | { t: 'drained'; connection: ConnectionId }
-  /** The outbox passed the hard mark: the gateway has taken the connection out of the room's slot after `lastSeq`. */
-  | { t: 'behind'; connection: ConnectionId; roomKey: RoomKey; lastSeq: number }
+  /** The outbox passed the hard mark: the gateway has taken the connection out of the room's slot after `lastSeq`, where `attachment` had put it. */
+  | { t: 'behind'; connection: ConnectionId; roomKey: RoomKey; attachment: number; lastSeq: number }
   /** The socket is gone. `clean`: the client said goodbye, so presence needs no grace. Last message of a connection. */
   | { t: 'close'; connection: ConnectionId; clean: boolean };
 
@@ -62,13 +62,15 @@ export const toGateway = {
   reply: 3,
   /** connection, offset, length, paced (1: answer `drained` when the outbox is below its low-water mark): ready frames for one connection. */
   page: 4,
-  /** roomKey, connection, fromSeq, presence (0/1): from here on the connection gets what `deliver` brings to the slot. */
+  /** roomKey, connection, fromSeq, presence (0/1), attachment (the room's number of it): from here on the connection gets what `deliver` brings to the slot. */
   attach: 5,
   /** roomKey, connection: no more of it. */
   detach: 6,
+  /** roomKey, connection, seq: what was sent before has brought a connection that is fed pages there; to be followed on from there should the shard die. */
+  reached: 7,
 } as const;
 /** Numbers in a record, its kind included. */
-export const strides = { 1: 7, 2: 6, 3: 5, 4: 5, 5: 5, 6: 3 } as const;
+export const strides = { 1: 7, 2: 6, 3: 5, 4: 5, 5: 6, 6: 3, 7: 4 } as const;
 /** How `Format` travels as a number. */
 export const formats: readonly Format[] = ['json', 'msgpack'];
 

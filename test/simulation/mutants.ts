@@ -20,6 +20,7 @@ export const bugs: readonly Bug[] = [
   { bug: 'the answer goes out before the commit', mutant: () => ({ store: { early: true } }) },
   { bug: 'a subscriber is attached a flush late', mutant: () => ({ tamper: lateAttach() }) },
   { bug: 'who is put out goes on hearing', mutant: () => ({ tamper: withoutRecords(toGateway.detach) }) },
+  { bug: 'nobody remembers the pages that a dead shard had sent', mutant: () => ({ tamper: withoutRecords(toGateway.reached) }) },
   { bug: 'a replay begins one entry late', patch: () => wrap(Tail.prototype, 'from', (from) => (seq: number, bytes: number) => from(seq + 1, bytes)) },
   { bug: 'who joins late sees what was before', patch: () => wrap(RoomState.prototype, 'floor', () => () => ({ first: 1, reason: 'trimmed' as const })) },
   { bug: 'nobody asks what a dead writer had announced', patch: () => wrap(UserInbox.prototype, 'recheck', () => () => undefined) },

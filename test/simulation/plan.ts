@@ -1,13 +1,17 @@
 /** What happens in a simulated cluster beside what follows from it: what devices ask for, and what goes wrong; all drawn from the seed. */
 import { allRoom } from '../../src/protocol/names.ts';
+import { placeOf } from '../../src/thread/placement.ts';
 import type { Pending, SimClient } from './client.ts';
 import type { SimNode } from './node.ts';
-import type { World } from './world.ts';
+import { shards, type World } from './world.ts';
 
 const rooms = { open: 'pub', other: 'side', closed: 'priv' } as const;
 const actionsFrom = 12;
 const actionsTo = 32;
 const faultsMax = 5;
+/** Messages at once, and the size of each: more than a slow socket takes, so that its rooms fall behind. */
+const flood = 12;
+const floodBytes = 500;
 const names: readonly string[] = Object.values(rooms);
 /** How often each, relative to the others. */
 const actions = {
@@ -37,7 +41,7 @@ const actions = {
 type Action = keyof typeof actions;
 /** What matters most where not everybody may everything. */
 const closely: ReadonlySet<Action> = new Set(['subscribe', 'grant', 'kick', 'settings']);
-const faults = ['shard', 'writer', 'lost-answer', 'reader', 'node', 'all', 'restore', 'pause', 'full-disk', 'clock', 'backup', 'cut'] as const;
+const faults = ['shard', 'writer', 'lost-answer', 'reader', 'node', 'all', 'restore', 'pause', 'full-disk', 'clock', 'backup', 'cut', 'flood'] as const;
 type Fault = (typeof faults)[number];
 
 const table: readonly Action[] = (Object.entries(actions) as [Action, number][]).flatMap(([action, weight]) => new Array<Action>(weight).fill(action));
@@ -197,7 +201,28 @@ export class Plan {
       case 'cut':
         for (const client of clients) if (scheduler.chance(0.7)) client.cut();
         return count();
+      case 'flood':
+        this.#flood();
+        return count();
     }
+  }
+
+  /** Somebody does not read while others write much; his shard dies while he is fed what he missed, or he asks anew, or neither. */
+  #flood(): void {
+    const { scheduler, clients, clientStrand } = this.#world;
+    const reader = scheduler.random.pick(clients);
+    const writer = scheduler.random.pick(clients);
+    const soon = (ms: number, run: () => void) => scheduler.after(scheduler.between(1, ms), clientStrand, run);
+    reader.setSlow(true);
+    for (let i = 0; i < flood; i++) soon(100, () => this.#say(writer, { op: 'publish', fields: { room: rooms.open, body: this.#body().padEnd(floodBytes) } }));
+    if (scheduler.chance(0.5)) soon(200, () => reader.following.renew(rooms.open));
+    soon(400, () => reader.setSlow(false));
+    if (scheduler.chance(0.3)) return;
+    const shard = placeOf(rooms.open, shards);
+    soon(400, () => {
+      const node = this.#world.node(reader.user);
+      if (node?.dead === false && node.killShard(shard)) soon(400, () => !node.dead && node.startShard(shard));
+    });
   }
 
   #back(index: number): void {

@@ -30,7 +30,7 @@ export type Conditions = {
 export type Outcome = { seed: number; hash: string; violations: string[]; faults: Record<string, number>; virtualMs: number; events: number; commands: number };
 
 const nodes = 2;
-const shards = 2;
+export const shards = 2;
 const base = {
   dev: true,
   autoCreate: 'on',
@@ -38,6 +38,7 @@ const base = {
   outboxBytesMax: 2_048,
   outboxLowBytes: 256,
   tailItemsMax: 16,
+  pageBytesMax: 256,
   roomIdleMs: 500,
   presenceGraceMs: 1_500,
   helloTimeoutMs: 5_000,
