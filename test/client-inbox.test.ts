@@ -97,8 +97,8 @@ test('an ack that the hub refuses for now is repeated', async () => {
   socket.refuse(socket.take('ack'), 'busy', { retry: true });
   expect(socket.takeAll('ack')).toEqual([]);
   await clock.advance(1_000);
-  socket.refuse(socket.take('ack'), 'rate-limited', { retry: true, retryAfterMs: 5 });
-  await clock.advance(5);
+  socket.refuse(socket.take('ack'), 'rate-limited', { retry: true, retryAfterMs: 50 });
+  await clock.advance(50);
   expect(socket.take('ack').through).toBe(1);
 });
 

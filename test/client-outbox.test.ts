@@ -187,3 +187,28 @@ test('ephemera are sent at once or not at all: without an id, and not where the 
   socket.drop();
   expect(hub.ephemeral('r', { typing: true })).toBe(false);
 });
+
+test('R8 a refusal for the rate slows everything down: no crowd is sent into the next refusal, and answers bring the speed back', async () => {
+  const { hub, open, clock } = scene();
+  const socket = await open();
+  const all = Array.from({ length: 600 }, (_, i) => hub.publish('r', i));
+  let refusals = 0;
+  let seq = 0;
+  // A hub that takes 100 at once and 100 a second, and says each time that there is room for one in 10 ms.
+  let tokens = 100;
+  for (let ms = 0; seq < 600 && ms < 60_000; ms += 10) {
+    for (const frame of socket.takeAll('publish')) {
+      if (tokens >= 1) {
+        tokens--;
+        socket.ok(frame, { seq: ++seq });
+      } else {
+        refusals++;
+        socket.refuse(frame, 'rate-limited', { retry: true, retryAfterMs: 10, limit: 100, remaining: 0, resetMs: 1_000 });
+      }
+    }
+    await clock.advance(10);
+    tokens = Math.min(100, tokens + 1);
+  }
+  expect((await Promise.all(all)).map((one) => one.seq).sort((a, b) => a - b)).toEqual(Array.from({ length: 600 }, (_, i) => i + 1));
+  expect(refusals).toBeLessThan(600); // of one burst of 256, and of less and less
+});

@@ -9,6 +9,7 @@ import { type WireLimits, wireLimitDefaults } from '../protocol/limits.ts';
 import type { ErrorReply, Push, Replies, Reply, Welcome } from '../protocol/pushes.ts';
 import type { Cancel, ClientClock } from './clock.ts';
 import { disconnected, HubError, refusal } from './errors.ts';
+import { Pace } from './pace.ts';
 import type { WebSocketLike } from './socket.ts';
 import { type Packed, pack, unpack } from './wire.ts';
 
@@ -42,7 +43,8 @@ export class Session {
   readonly #handlers: SessionHandlers;
   readonly #nextId: () => number;
   readonly #pending = new Map<number, Pending>();
-  /** Commands above the hub's `openCommandsMax`, in order. */
+  readonly #pace: Pace;
+  /** Commands beyond the hub's `openCommandsMax`, or faster than its rates, in order. */
   #queue: { id: number; pending: Pending }[] = [];
   #state: 'hello' | 'open' | 'ended' = 'hello';
   #lastInbound = 0;
@@ -59,6 +61,7 @@ export class Session {
     this.#format = environment.format;
     this.#nextId = environment.nextId;
     this.#handlers = handlers;
+    this.#pace = new Pace(environment.clock, () => this.#flush());
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.#hello(hello);
     socket.onmessage = (event: { data: unknown }) => this.#receive(event.data);
@@ -83,7 +86,7 @@ export class Session {
     else if (packed.bytes > this.limits.frameBytesMax)
       // The hub would close the connection over it, and over its repetition the next one.
       done({ ok: false, error: new HubError('too-large', `the frame has ${packed.bytes} bytes, the hub takes ${this.limits.frameBytesMax}`) });
-    else if (this.#pending.size >= this.limits.openCommandsMax) this.#queue.push({ id, pending });
+    else if (this.#full) this.#queue.push({ id, pending });
     else this.#transmit(id, pending);
     return () => {
       this.#queue = this.#queue.filter((queued) => queued.id !== id);
@@ -93,9 +96,10 @@ export class Session {
     };
   }
 
-  /** Sends a command that gets no answer unless it fails. False: not open, too large, or the socket is backed up. */
+  /** Sends a command that gets no answer unless it fails. False: not open, too large, too fast, or the socket is backed up. */
   tell<O extends Op>(op: O, fields: CommandFields<O>): boolean {
     const packed = pack({ op, ...fields }, this.#format);
+    if (op === 'publish' && this.#pace.window === 0) return false;
     if (this.#state !== 'open' || packed.bytes > this.limits.frameBytesMax || this.#socket.bufferedAmount > tellBytesMax) return false;
     this.#socket.send(packed.data);
     return true;
@@ -139,6 +143,7 @@ export class Session {
         this.#welcome(frame);
         break;
       case 'error':
+        if (frame.code === 'rate-limited') this.#pace.refused(frame.retryAfterMs ?? 0, this.#pending.size);
         if (frame.id === undefined) this.#handlers.stray(refusal(frame));
         else this.#answer(frame.id, { ok: false, error: refusal(frame) });
         break;
@@ -160,8 +165,17 @@ export class Session {
     const pending = id === undefined ? undefined : this.#pending.get(id);
     if (id === undefined || pending === undefined) return;
     this.#pending.delete(id);
+    if (answer.ok) this.#pace.answered();
     pending.done(answer);
-    while (this.#queue.length > 0 && this.#pending.size < this.limits.openCommandsMax && this.#state !== 'ended') {
+    this.#flush();
+  }
+
+  get #full(): boolean {
+    return this.#pending.size >= Math.min(this.limits.openCommandsMax, this.#pace.window);
+  }
+
+  #flush(): void {
+    while (this.#queue.length > 0 && !this.#full && this.#state !== 'ended') {
       const next = this.#queue.shift();
       if (next !== undefined) this.#transmit(next.id, next.pending);
     }
@@ -181,7 +195,9 @@ export class Session {
       return;
     }
     const asked = this.#clock.tick();
-    this.request('ping', {}, () => undefined);
+    // Past all that waits: even its refusal is a sign of life.
+    const id = this.#nextId();
+    this.#transmit(id, { packed: pack({ op: 'ping', id }, this.#format), done: () => undefined });
     this.#stopTimer = this.#clock.after(Math.min(heartbeatMs, pongMsMax), () => {
       if (this.#lastInbound >= asked) this.#listen(heartbeatMs);
       else this.drop(null);
@@ -201,6 +217,7 @@ export class Session {
     if (this.#state === 'ended') return;
     this.#state = 'ended';
     this.#stopTimer?.();
+    this.#pace.stop();
     const open = [...this.#pending.values(), ...this.#queue.map((queued) => queued.pending)];
     this.#pending.clear();
     this.#queue = [];
