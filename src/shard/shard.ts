@@ -3,6 +3,7 @@
  * user, and at the end of every turn sends what the actors caused: entries to the gateway, appends to the store. All I/O of
  * the shard is here and in the links; actors only take steps.
  */
+import { getHeapStatistics } from 'node:v8';
 import type { MessagePort } from 'node:worker_threads';
 import type { FilledOptions } from '../options.ts';
 import { decode } from '../protocol/codec.ts';
@@ -120,7 +121,8 @@ export class Shard {
       feeding: this.#feed.busy,
       linkDepth: this.#link?.items ?? 0,
       quarantined: this.#barrier.refused,
-      heapBytes: process.memoryUsage().heapUsed,
+      // Not process.memoryUsage: it opens a file, and throws where there is no descriptor left.
+      heapBytes: getHeapStatistics().used_heap_size,
       ...this.#rooms.stats(),
       users: this.#open?.users.size ?? 0,
     };
