@@ -72,6 +72,14 @@ it('R9 what waits is bounded in bytes: beyond that it is busy at once', async ()
   expect(hub.gateway.stats().heldBytes).toBe(0);
 });
 
+it('R9 what waits is bounded also where its frames have next to no bytes', async () => {
+  const { other, slow } = await behind({ queueMsMax: 60_000, heldBytesMax: 16_384 });
+  other.send({ op: 'publish', room: placed('room', 1), body: 1 });
+  for (let i = 0; i < 1_000; i++) other.sendRaw('{}'); // no command, which nobody has looked at yet
+  expect(await other.next('error', ({ code }) => code === 'bad-request')).toMatchObject({ op: 'error' });
+  expect(slow.probes).toBe(1); // it was not the shard that ended the wait
+});
+
 it('R9 a connection that closes while it waits leaves nothing behind', async () => {
   const { slow, client, other } = await behind({ queueMsMax: 60_000 });
   for (let i = 0; i < 50; i++) client.send({ op: 'publish', room: placed('room', 1), body: 'late' });

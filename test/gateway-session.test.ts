@@ -76,6 +76,26 @@ describe('hello', () => {
     expect(hub.shard.kinds(connection).slice(0, 4)).toEqual(['open', 'hello', 'follow', 'publish']);
   });
 
+  it('H3 a fault in one of them closes that connection and nothing else', async () => {
+    let broken = false;
+    const now = (): number => {
+      if (broken) throw new Error('the clock broke');
+      return 0;
+    };
+    hub = await stand({ clock: { now, tick: () => 0, random: () => 0 } });
+    const other = await hub.connect({ user: 'bob' });
+    hub.shard.welcomes = false;
+    const client = await hub.connect({ hello: false });
+    client.send({ op: 'hello', user: 'alice' });
+    client.send({ op: 'ping', id: 2 });
+    const { connection } = await hub.shard.next('hello', (message) => !message.again && hub.gateway.userOf(message.connection) === 'alice');
+    broken = true; // a ping's answer tells the time
+    hub.shard.welcome(connection);
+    expect(await client.closed).toEqual({ code: 4007, reason: 'fault' });
+    broken = false;
+    await other.ok('ping');
+  });
+
   it('reading pauses at 64 commands sent ahead', async () => {
     hub = await stand();
     hub.shard.welcomes = false;

@@ -19,6 +19,8 @@ const pressedAfterMs = 250;
 const roundMs = 400;
 const roundFramesMin = 1_024;
 const roundFramesMax = 8_192;
+/** What a held frame costs beside its bytes: small ones come in thousands. */
+const frameBytes = 160;
 /** How slowly `pressure` follows: about a second. */
 const smoothing = 0.05;
 
@@ -74,7 +76,7 @@ export class Backlog {
   hold(connection: Connection, bytes: Buffer): void {
     connection.waits ??= [];
     connection.waits.push(Buffer.from(bytes));
-    this.#charge(bytes.length);
+    this.#charge(bytes.length + frameBytes);
   }
 
   /** Nothing more is read from the connection until its shard has worked off what it has; false where it has already. */
@@ -188,7 +190,7 @@ export class Backlog {
     let fed = 0;
     while (fed < held.length && (connection.waitsFor < 0 || connection.phase.is === 'closed')) {
       const bytes = held[fed++] as Buffer;
-      this.heldBytes -= bytes.length;
+      this.heldBytes -= bytes.length + frameBytes;
       this.#deps.receive(connection, bytes);
     }
     connection.waits = fed < held.length ? held.slice(fed) : null;

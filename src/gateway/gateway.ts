@@ -118,7 +118,7 @@ export function composeGateway(deps: GatewayDeps, firstNumber = 1) {
     limits,
     rates,
     heartbeatMs: options.heartbeatMs,
-    receive: (connection, bytes) => inbound.receive(connection, bytes),
+    receive: (connection, bytes) => inbound.held(connection, bytes),
   });
   const inbound = new Inbound({ clock, log, counters, outbox, pool, shards, routing, session, backlog, limits: options, rates, time });
   const backend = new Backend({ clock, shards, routing, nextNumber });

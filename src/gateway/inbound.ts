@@ -65,7 +65,7 @@ export class Inbound {
         this.#refuse(connection, undefined, undefined, new CodedError('bad-frame', `hubbub.v1.${connection.format} takes ${kind}`));
       } else if (connection.waitsFor >= 0 && backlog.wait(connection)) backlog.hold(connection, bytes);
       else {
-        this.receive(connection, bytes);
+        this.#receive(connection, bytes);
         if (connection.waitsFor >= 0) backlog.wait(connection);
       }
       if (connection.backed) this.#deps.outbox.restrain(connection);
@@ -74,16 +74,16 @@ export class Inbound {
     }
   }
 
-  /** A frame that had to wait for a shard. */
+  /** A frame that had to wait for a shard, or for the welcome. */
   held(connection: Connection, bytes: Buffer): void {
     try {
-      this.receive(connection, bytes);
+      this.#receive(connection, bytes);
     } catch (error) {
       this.#fault(connection, error);
     }
   }
 
-  receive(connection: Connection, bytes: Buffer): void {
+  #receive(connection: Connection, bytes: Buffer): void {
     if (connection.phase.is === 'closed') return;
     if (connection.phase.is === 'opening') {
       this.#deps.session.hold(connection, bytes);
