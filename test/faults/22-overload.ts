@@ -19,13 +19,16 @@ const queueAgeTargetMs = 1_000;
 const recoveryTargetMs = 5_000;
 const goodputTarget = 0.8;
 const residentTargetMiB = 768;
+/** A surge that brought so many times the capacity shows that it had been measured too low. */
+const tooLow = 1.15;
+const triesMax = 3;
 
 export const row: FaultRow<Size> = {
   test: 22,
   title: 'R9 M1 overload keeps the goodput, short queues and bounded memory; what is refused is told so with a time, what is acknowledged is stored',
   target: `goodput ≥ ${goodputTarget * 100} % of the peak at ${surges.join('× and ')}×; queue age p99 ≤ ${queueAgeTargetMs} ms; normal again within ${recoveryTargetMs} ms; heaps of 512 MiB`,
-  gate: { connections: 20, rooms: 10, measureMs: 200, surgeMs: 500, heapMiBMax: 512 },
-  full: { connections: 50, rooms: 20, measureMs: 3_000, surgeMs: 20_000, heapMiBMax: 512 },
+  gate: { connections: 20, rooms: 10, measureMs: 300, surgeMs: 500, heapMiBMax: 512 },
+  full: { connections: 50, rooms: 20, measureMs: 2_000, surgeMs: 10_000, heapMiBMax: 512 },
   needs: withoutProc,
   async run({ connections, rooms, measureMs, surgeMs, heapMiBMax }, kit): Promise<FaultReport> {
     const hub = await kit.hub({ heapMiBMax, connectionsPerUserMax: connections });
@@ -43,32 +46,26 @@ export const row: FaultRow<Size> = {
     let peak = calm.okPerSecond;
     for (const rate of ladder.slice(1)) {
       const { okPerSecond } = await offer(rate, measureMs);
+      if (okPerSecond < peak && okPerSecond < rate / 2) break;
       peak = Math.max(peak, okPerSecond);
-      if (rate > 2 * peak) break;
     }
     kit.say(`capacity ${peak} a second`);
 
-    const figures: Record<string, number> = { capacityPerSecond: peak };
-    const missed: string[] = [];
-    for (const times of surges) {
+    const surged: Surge[] = [];
+    for (let tries = 0; surged.length < surges.length; ) {
+      const times = surges[surged.length] as number;
+      const offered = peak * times;
       const watch = watchHub(hub);
-      const { okPerSecond, p99Ms } = await offer(peak * times, surgeMs);
+      const { okPerSecond, p99Ms } = await offer(offered, surgeMs);
       const { queueMs, residentMiB } = await watch();
-      const queueP99 = percentile(queueMs, 0.99);
-      const share = okPerSecond / peak;
-      kit.say(`${times}×: ${okPerSecond} a second, queue age p99 ${queueP99} ms, ${Math.round(residentMiB)} MiB`);
-      Object.assign(figures, {
-        [`goodputPercentAt${times}x`]: rounded(share * 100),
-        [`ackP99MsAt${times}x`]: p99Ms,
-        [`queueAgeP99MsAt${times}x`]: queueP99,
-        [`residentMiBAt${times}x`]: Math.round(residentMiB),
-      });
-      if (share < goodputTarget) missed.push(`goodput ${rounded(share * 100)} % at ${times}×`);
-      if (queueP99 > queueAgeTargetMs) missed.push(`queue age p99 ${queueP99} ms at ${times}×`);
-      if (residentMiB > residentTargetMiB) missed.push(`${Math.round(residentMiB)} MiB at ${times}×`);
+      kit.say(`${times}×: ${okPerSecond} of ${offered} a second, queue age p99 ${percentile(queueMs, 0.99)} ms, ${Math.round(residentMiB)} MiB`);
+      if (okPerSecond > peak * tooLow && tries++ < triesMax) {
+        // That was no overload: the machine had been busy with something else. What it can do is known better now.
+        peak = okPerSecond;
+        surged.length = 0;
+      } else surged.push({ times, offered, okPerSecond, p99Ms, queueP99Ms: percentile(queueMs, 0.99), residentMiB: Math.round(residentMiB) });
     }
     const recoveryMs = await calmAgain(() => offer(ladder[0] as number, measureMs), calm.p99Ms);
-    if (recoveryMs > recoveryTargetMs) missed.push(`normal again after ${Math.round(recoveryMs)} ms`);
 
     const ok = all.reduce((sum, result) => sum + result.ok, 0);
     const refused = all.flatMap((result) => Object.entries(result.refused));
@@ -77,7 +74,15 @@ export const row: FaultRow<Size> = {
     const names = Array.from({ length: rooms }, (_, i) => `flood-${i}`);
     const heads = await headsOf(hub, names);
     return {
-      figures: { ...figures, recoveryMs: Math.round(recoveryMs), acknowledged: ok, stored: heads, refusedBusy: busy, connectionsCut: cut },
+      figures: {
+        capacityPerSecond: peak,
+        ...figuresOf(surged, peak),
+        recoveryMs: Math.round(recoveryMs),
+        acknowledged: ok,
+        stored: heads,
+        refusedBusy: busy,
+        connectionsCut: cut,
+      },
       violations: violationsOf({
         'the process lived on': hub.pid === pid,
         'every refusal was `busy`': refused.every(([code]) => code === 'busy'),
@@ -85,10 +90,36 @@ export const row: FaultRow<Size> = {
         'every sender was kept': cut === 0,
         'everything acknowledged is stored': heads >= ok,
       }),
-      missed,
+      missed: [
+        ...surged.flatMap((surge) => missesOf(surge, peak)),
+        ...(recoveryMs > recoveryTargetMs ? [`normal again after ${Math.round(recoveryMs)} ms`] : []),
+      ],
     };
   },
 };
+
+type Surge = { times: number; offered: number; okPerSecond: number; p99Ms: number; queueP99Ms: number; residentMiB: number };
+
+function figuresOf(surged: readonly Surge[], peak: number): Record<string, number> {
+  const rows = surged.map(({ times, offered, okPerSecond, p99Ms, queueP99Ms, residentMiB }) => [
+    [`offeredPerSecondAt${times}x`, offered],
+    [`goodputPercentAt${times}x`, rounded((okPerSecond / peak) * 100)],
+    [`ackP99MsAt${times}x`, p99Ms],
+    [`queueAgeP99MsAt${times}x`, queueP99Ms],
+    [`residentMiBAt${times}x`, residentMiB],
+  ]);
+  return Object.fromEntries(rows.flat());
+}
+
+function missesOf({ times, okPerSecond, queueP99Ms, residentMiB }: Surge, peak: number): string[] {
+  const share = okPerSecond / peak;
+  return Object.entries({
+    [`goodput ${rounded(share * 100)} % at ${times}×`]: share < goodputTarget,
+    [`goodput ${rounded(share * 100)} % at ${times}×: the capacity was measured too low`]: share > tooLow,
+    [`queue age p99 ${queueP99Ms} ms at ${times}×`]: queueP99Ms > queueAgeTargetMs,
+    [`${residentMiB} MiB at ${times}×`]: residentMiB > residentTargetMiB,
+  }).flatMap(([miss, so]) => (so ? [miss] : []));
+}
 
 /** How old the hub's queues are and how much memory it has, every moment until the returned function is called. */
 function watchHub(hub: HubProcess): () => Promise<{ queueMs: number[]; residentMiB: number }> {
