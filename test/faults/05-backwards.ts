@@ -28,7 +28,7 @@ export const row: FaultRow<Size> = {
   test: 5,
   title: 'F4 I7 a restored backup, a cut or damaged log: who saw more is told, nobody is kept from what is new',
   target: '0 new messages hidden, 0 seqs with two meanings within an epoch',
-  gate: { rounds: 3, restoreEvery: 3, clients: 4, messages: 60 },
+  gate: { rounds: 2, restoreEvery: 2, clients: 4, messages: 60 },
   full: { rounds: 200, restoreEvery: 10, clients: 8, messages: 300 },
 
   async run({ rounds, restoreEvery, clients: clientCount, messages }, kit) {

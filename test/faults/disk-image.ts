@@ -33,7 +33,7 @@ export class MemoryDisk {
   }
 
   remove(): void {
-    run('umount', this.path);
+    run('umount', '--lazy', this.path); // a loop device lets go of its image a moment after its disk is unmounted
     rmSync(this.path, { recursive: true });
   }
 }

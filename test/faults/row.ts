@@ -1,7 +1,7 @@
 /**
  * What a fault row is: one way of breaking the hub, what must hold while it is broken, and at what size. A file of this folder
  * named `<nn>-<subject>.ts` exports its row as `row`; `rows.ts` lists them. `run.ts` runs them at full size in processes of
- * their own, `test/hub/faults.test.ts` at the size of the gate. Rows know nothing of the test runner.
+ * their own, `test/faults/gate.ts, in test/hub/` at the size of the gate. Rows know nothing of the test runner.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
