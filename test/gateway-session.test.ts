@@ -232,6 +232,21 @@ describe('frames', () => {
     expect(hub.gateway.stats().rateLimited).toBe(1);
   });
 
+  it('R8 frames that cannot be read count like commands, in number and in bytes', async () => {
+    const clock = { now: () => 0, tick: () => 0, random: () => 0 };
+    hub = await stand({ options: { rateLimit: 1, rateBurst: 3, costLimit: 1_000, costBurst: 10_000 }, clock });
+    const many = await hub.connect(); // one for the hello
+    for (const code of ['bad-frame', 'bad-frame', 'rate-limited']) {
+      many.sendRaw('{');
+      expect(await many.next('error')).toMatchObject({ code });
+    }
+    const large = await hub.connect();
+    for (const code of ['bad-frame', 'rate-limited']) {
+      large.sendRaw('x'.repeat(20_000));
+      expect(await large.next('error')).toMatchObject({ code });
+    }
+  });
+
   it('R8 commands of one user count together, and a new connection does not begin anew', async () => {
     hub = await stand({ options: { userRateLimit: 10, userRateBurst: 4 }, clock: { now: () => 0, tick: () => 0, random: () => 0 } });
     const first = await hub.connect();

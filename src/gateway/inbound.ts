@@ -44,6 +44,8 @@ export type InboundDeps = {
 const faults: ReadonlySet<ErrorCode> = new Set(['bad-frame', 'bad-request', 'bad-value', 'unknown-op', 'unauthenticated', 'too-large']);
 /** What the client's library does by itself says nothing about its user. */
 const automatic: ReadonlySet<string> = new Set(['ping', 'ack', 'refresh']);
+/** Of a frame that could not be read: it is about no room. */
+const nothing: Header = { op: '', id: undefined, room: undefined, to: undefined, as: undefined, mid: false };
 
 export class Inbound {
   readonly #deps: InboundDeps;
@@ -94,13 +96,12 @@ export class Inbound {
       header = scan(bytes, connection.format);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
-      const found = error instanceof ScanError ? error : null;
-      this.#refuse(connection, found?.id, found?.op, error);
+      this.#unreadable(connection, error, bytes.length);
       return;
     }
     const excess = this.#deps.rates.refuses(connection, header, bytes.length);
     if (excess !== null) {
-      this.#slowDown(connection, header, excess);
+      this.#slowDown(connection, header.id, header.op, excess);
       return;
     }
     try {
@@ -147,7 +148,15 @@ export class Inbound {
     this.#deps.shards.tell(connection.home, { t: 'idle', connection: connection.number, idle: false });
   }
 
-  #slowDown(connection: Connection, { id, op }: Header, excess: CodedError): void {
+  /** Reading it was as much work as reading a command, so it is paid for like one. */
+  #unreadable(connection: Connection, error: CodedError, bytes: number): void {
+    const { id, op } = error instanceof ScanError ? error : { id: undefined, op: undefined };
+    const excess = this.#deps.rates.refuses(connection, nothing, bytes);
+    if (excess === null) this.#refuse(connection, id, op, error);
+    else this.#slowDown(connection, id, op, excess);
+  }
+
+  #slowDown(connection: Connection, id: number | undefined, op: string | undefined, excess: CodedError): void {
     const { counters, pool, rates } = this.#deps;
     counters.rateLimited++;
     connection.answer(refusal(id, op, excess));
