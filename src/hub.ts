@@ -124,7 +124,9 @@ class Threads {
   readonly #persistence: Thread;
   readonly #readers: Thread[];
   readonly #shards: Thread[];
-  readonly #stalls: Stalls;
+  /** From when the hub can be asked: how long a start takes concerns nobody. */
+  #stalls: Stalls | null = null;
+  readonly #deps: { clock: Clock; log: Log };
   readonly #diskWarnBytes: number;
   #gateway: Gateway | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -176,7 +178,7 @@ class Threads {
         died: (witness) => this.#shardDied(index, witness),
       }),
     );
-    this.#stalls = new Stalls(deps.clock, deps.log);
+    this.#deps = deps;
     this.#diskWarnBytes = options.diskWarnBytes;
     let last = deps.clock.tick();
     this.#timer = setInterval(() => {
@@ -194,12 +196,13 @@ class Threads {
     await this.#persistence.start();
     await Promise.all(this.#readers.map((reader) => reader.start()));
     await Promise.all(this.#shards.map((shard) => shard.start()));
+    this.#stalls = new Stalls(this.#deps.clock, this.#deps.log);
   }
 
   /** Shards first: what they have under way still reaches the store. The writer last: the last to close the file leaves no WAL. */
   async stop(graceMs: number): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
-    this.#stalls.close();
+    this.#stalls?.close();
     await Promise.all(this.#shards.map((shard) => shard.stop(graceMs)));
     await Promise.all(this.#readers.map((reader) => reader.stop(graceMs)));
     await this.#persistence.stop(graceMs);
@@ -221,7 +224,7 @@ class Threads {
   }
 
   stats(): HubStats {
-    const stats: Record<string, Record<string, StatValue>> = { main: this.#stalls.stats(), quarantine: this.quarantine.stats() };
+    const stats: Record<string, Record<string, StatValue>> = { main: this.#stalls?.stats() ?? {}, quarantine: this.quarantine.stats() };
     for (const thread of this.#all()) {
       stats[thread.spec.role === 'persistence' ? 'persistence' : `${thread.spec.role}${thread.spec.index}`] = { ...thread.stats, restarts: thread.restarts };
     }
