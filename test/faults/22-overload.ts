@@ -27,7 +27,7 @@ export const row: FaultRow<Size> = {
   test: 22,
   title: 'R9 M1 overload keeps the goodput, short queues and bounded memory; what is refused is told so with a time, what is acknowledged is stored',
   target: `goodput ≥ ${goodputTarget * 100} % of the peak at ${surges.join('× and ')}×; queue age p99 ≤ ${queueAgeTargetMs} ms; normal again within ${recoveryTargetMs} ms; heaps of 512 MiB`,
-  gate: { connections: 20, rooms: 10, measureMs: 300, surgeMs: 500, heapMiBMax: 512 },
+  gate: { connections: 20, rooms: 10, measureMs: 200, surgeMs: 1_000, heapMiBMax: 512 },
   full: { connections: 50, rooms: 20, measureMs: 2_000, surgeMs: 10_000, heapMiBMax: 512 },
   needs: withoutProc,
   async run({ connections, rooms, measureMs, surgeMs, heapMiBMax }, kit): Promise<FaultReport> {

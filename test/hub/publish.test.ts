@@ -170,3 +170,27 @@ describe('the rate of commands', () => {
     expect(accepted).toBeGreaterThan(100);
   });
 });
+
+describe('more than the store can take', () => {
+  it('R9 is refused as busy with a time to wait, and taken when it is sent again: each once, none lost', async () => {
+    const own = await startHub({ rateLimit: 0, pendingBytesMax: 65_536 });
+    const client = await RawClient.connect(own.url, { user: 'alice' });
+    const body = 'x'.repeat(10_000);
+    const sent = new Set<string>();
+    let refused: string[] = [];
+    // In one go, so that they wait for the store together.
+    while (refused.length === 0) {
+      const mids = Array.from({ length: 50 }, () => v7());
+      for (const mid of mids) sent.add(mid);
+      const answers = await Promise.all(mids.map((mid) => client.command('publish', { room: 'large', mid, body })));
+      refused = mids.filter((_, i) => answers[i]?.op === 'error');
+      for (const answer of answers) if (answer.op === 'error') expect(answer).toMatchObject({ code: 'busy', retry: true, retryAfterMs: expect.any(Number) });
+    }
+    for (const mid of refused) await client.ok('publish', { room: 'large', mid, body });
+    const { position } = await client.ok('subscribe', { room: 'large', position: { epoch: client.welcome?.epoch, seq: 0 } });
+    await client.until(() => (client.entries('large').at(-1)?.seq ?? 0) === position.seq);
+    const stored = client.entries('large').flatMap(({ kind, mid }) => (kind === 'message' ? [mid] : []));
+    expect(stored).toHaveLength(sent.size);
+    expect(new Set(stored)).toEqual(sent);
+  });
+});
