@@ -20,6 +20,7 @@ import type { Clock } from './thread/clock.ts';
 import { systemClock } from './thread/clock.ts';
 import type { Log } from './thread/log.ts';
 import { Quarantine } from './thread/quarantine.ts';
+import { Spare } from './thread/spare.ts';
 import { Stalls } from './thread/stalls.ts';
 import { Thread, type ThreadSpec } from './thread/supervisor.ts';
 import { beatMs, type WitnessReader } from './thread/witness.ts';
@@ -43,6 +44,9 @@ export type Hub = {
 const maintainMs = 5_000;
 /** A crowd coming back at once: the kernel keeps so many handshakes for us (its own limit permitting). */
 const backlogMax = 4_096;
+/** A spare thread is made when a hub has come up, and soon after its last one was taken: neither start waits for it. */
+const firstSpareMs = 1_000;
+const nextSpareMs = 100;
 const heapMb = { shard: 2_048, persistence: 1_024, reader: 512 } as const;
 
 export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Log }): Promise<Hub> {
@@ -124,6 +128,8 @@ class Threads {
   readonly #persistence: Thread;
   readonly #readers: Thread[];
   readonly #shards: Thread[];
+  /** For whichever shard dies next. */
+  readonly #spare: Spare;
   /** From when the hub can be asked: how long a start takes concerns nobody. */
   #stalls: Stalls | null = null;
   readonly #deps: { clock: Clock; log: Log };
@@ -150,7 +156,10 @@ class Threads {
     const store: StoreOptions = { ...options, node: v7(), exclusive: true };
     const module = (path: string) => new URL(path, import.meta.url).href;
     const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & Partial<ThreadSpec>) =>
-      new Thread({ role, index, heapMb: heapMb[role], ...hang, overlap: true, frameBytesMax: 0, died: () => {}, ...rest }, watched);
+      new Thread(
+        { role, index, heapMb: heapMb[role], ...hang, spare: null, restartsMax: options.restartsMax, overlap: true, frameBytesMax: 0, died: () => {}, ...rest },
+        watched,
+      );
     const hang = { hangMs: options.hangMs, callHangMs: options.storeHangMs };
     const persistenceTask = () => ({ options: store, shards, maintainMs, diskWarnBytes: options.diskWarnBytes });
     this.#persistence = spec('persistence', 0, {
@@ -168,10 +177,12 @@ class Threads {
         started: (thread) => this.#eachReady(this.#shards, (shard) => link(shard, thread)),
       }),
     );
+    this.#spare = new Spare({ filename: module('./worker.js'), load: 'loadShard', heapMb: heapMb.shard }, deps.log);
     this.#shards = Array.from({ length: shards }, (_, index) =>
       spec('shard', index, {
         filename: module('./worker.js'),
         name: 'runShard',
+        spare: this.#spare,
         task: () => ({ options, shards, barred: this.quarantine.barred() }),
         frameBytesMax: options.frameBytesMax,
         started: (thread) => this.#linkShard(thread),
@@ -203,7 +214,7 @@ class Threads {
   async stop(graceMs: number): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#stalls?.close();
-    await Promise.all(this.#shards.map((shard) => shard.stop(graceMs)));
+    await Promise.all([this.#spare.close(), ...this.#shards.map((shard) => shard.stop(graceMs))]);
     await Promise.all(this.#readers.map((reader) => reader.stop(graceMs)));
     await this.#persistence.stop(graceMs);
   }
@@ -242,6 +253,7 @@ class Threads {
     shard.connect('gateway', 0, 0, port2);
     this.#eachReady(this.#readers, (reader) => link(shard, reader));
     this.#eachReady([this.#persistence], (persistence) => link(shard, persistence));
+    this.#spare.keep(shard.incarnation > 1 ? nextSpareMs : firstSpareMs);
   }
 
   #eachReady(threads: readonly Thread[], use: (thread: Thread) => void): void {

@@ -48,6 +48,7 @@ export const optionTable = {
   drainMs: number(10_000, 'time a stopping hub takes at most', 0, 600_000),
   hangMs: number(1_500, 'replace a thread that has stood still for so long', 500, 600_000),
   storeHangMs: number(4_000, 'the same while it is in a call of the database, which may wait for the disk', 500, 600_000),
+  restartsMax: number(10, 'end the hub when a thread of it has died more often than this within a minute', 0, 1_000),
   quarantineMs: number(600_000, 'how long a room or command that crashed its thread three times is refused', 1_000, day),
   logLevel: among('info', ['silent', 'error', 'warn', 'info', 'debug'], 'least severe log lines to write'),
 

@@ -5,9 +5,11 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../src/thread/clock.ts';
+import { Spare } from '../src/thread/spare.ts';
 import { StuckError, Thread, type ThreadSpec } from '../src/thread/supervisor.ts';
 import { freshFolder } from './sqlite-setup.ts';
 
+const filename = new URL('./fixtures/thread.mjs', import.meta.url).href;
 const threads: Thread[] = [];
 afterEach(async () => {
   await Promise.all(threads.splice(0).map((thread) => thread.stop(2_000)));
@@ -28,13 +30,15 @@ function watch(task: object = {}, spec: Partial<ThreadSpec> = {}): Watched {
       {
         role: 'shard',
         index: 3,
-        filename: new URL('./fixtures/thread.mjs', import.meta.url).href,
+        filename,
         name: 'run',
         task: () => task,
         heapMb: 32,
         frameBytesMax: 0,
         hangMs: 1_500,
         callHangMs: 4_000,
+        spare: null,
+        restartsMax: 10,
         overlap: true,
         started: (thread) => {
           for (const resolve of waiting.splice(0)) resolve(thread);
@@ -52,12 +56,12 @@ function watch(task: object = {}, spec: Partial<ThreadSpec> = {}): Watched {
 }
 
 /** Links a port to the thread; resolves once the thread has said who it is. */
-async function order(thread: Thread): Promise<{ port: MessagePort; incarnation: number }> {
+async function order(thread: Thread): Promise<{ port: MessagePort; incarnation: number; loaded: boolean }> {
   const { port1, port2 } = new MessageChannel();
   const said = once(port1, 'message');
   thread.connect('gateway', 0, 0, port2);
-  const [{ incarnation }] = (await said) as [{ incarnation: number }];
-  return { port: port1, incarnation };
+  const [{ incarnation, loaded }] = (await said) as [{ incarnation: number; loaded: boolean }];
+  return { port: port1, incarnation, loaded };
 }
 
 /** Gives an order that ends all life of the thread's loop, and waits until it has begun. */
@@ -131,7 +135,7 @@ describe('Thread', () => {
     port.postMessage('work');
     for (let looks = 0; looks < 10; looks++) {
       await once(port, 'message');
-      watched.thread.look(1_000);
+      watched.thread.look(250); // of several that came at once, only the first shows that work got on since the last look
     }
     port.close();
     expect(watched.deaths).toBe(0);
@@ -206,5 +210,38 @@ describe('Thread', () => {
     await again;
     expect(watched.thread.incarnation).toBe(3);
     expect(watched.deaths).toBe(2);
+  });
+
+  it('a successor lives in the spare thread, which had loaded its modules; without one it loads them', async () => {
+    const spare = new Spare({ filename, load: 'load', heapMb: 32 }, () => {});
+    onTestFinished(() => spare.close());
+    const watched = watch({}, { spare });
+    await watched.thread.start();
+    spare.keep(0);
+    await new Promise((resolve) => setTimeout(resolve)); // behind the spare's own
+    const lives: [number, boolean][] = [];
+    for (let life = 0; life < 3; life++) {
+      const { port, incarnation, loaded } = await order(watched.thread);
+      lives.push([incarnation, loaded]);
+      const again = watched.started();
+      port.postMessage('throw');
+      await again;
+      port.close();
+    }
+    expect(lives).toEqual([
+      [1, false],
+      [2, true],
+      [3, false],
+    ]);
+  });
+
+  it('a spare thread that cannot be made is told of, and costs no successor', async () => {
+    let tell: (line: string) => void = () => {};
+    const told = new Promise<string>((resolve) => (tell = resolve));
+    const spare = new Spare({ filename, load: 'nothing of that name', heapMb: 32 }, (_level, message) => tell(message));
+    onTestFinished(() => spare.close());
+    spare.keep(0);
+    expect(await told).toBe('a spare thread could not be made ready');
+    expect(spare.take()).toBeNull();
   });
 });

@@ -7,10 +7,11 @@
  * stopped process count; and a thread is silent only while neither its loop turns nor its work gets on (thread/witness.ts).
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { Piscina } from 'piscina';
+import type { Piscina } from 'piscina';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
 import type { Control, FromThread } from './messages.ts';
+import { poolOfOne, type Spare } from './spare.ts';
 import { makeWitness, WitnessReader } from './witness.ts';
 
 /** A successor may take so long to load its modules, and to open what it needs. */
@@ -20,8 +21,6 @@ const exitMs = 10_000;
 /** Looks between two requests for statistics. */
 const looksPerStats = 2;
 const restartDelayMs = 20;
-/** More restarts than this within the window: the process gives up, since something outside of it must change. */
-const restartsMax = 10;
 const restartWindowMs = 60_000;
 
 export type ThreadRole = 'shard' | 'persistence' | 'reader';
@@ -34,6 +33,10 @@ export type ThreadSpec = {
   /** What the function gets besides `control`, `witness` and `incarnation`, made anew for each life; must survive structured clone. */
   task(): object;
   heapMb: number;
+  /** Where a successor finds a thread that has its modules loaded; else each life loads them. */
+  spare: Spare | null;
+  /** More restarts than this within a minute: the process gives up, since something outside of it must change. */
+  restartsMax: number;
   /** The largest frame that the thread names in its witness. */
   frameBytesMax: number;
   /** Silence after which the thread is replaced; the second while it is in a call of the database. */
@@ -146,15 +149,10 @@ export class Thread {
     const { spec } = this;
     const { port1: control, port2 } = new MessageChannel();
     const memory = makeWitness(spec.frameBytesMax);
-    // A pool per life: its thread must be gone for good, with all timers and ports, when the task has failed.
-    const pool = new Piscina({
-      minThreads: 0,
-      maxThreads: 1,
-      // The default blocks the worker's event loop between tasks; ours lives on it.
-      atomics: 'disabled',
-      resourceLimits: { maxOldGenerationSizeMb: spec.heapMb },
-    });
-    pool.on('error', (error: unknown) => this.#deps.log('error', 'worker error', { role: spec.role, index: spec.index, error: String(error) }));
+    const failed = (error: unknown) => this.#deps.log('error', 'worker error', { role: spec.role, index: spec.index, error: String(error) });
+    const spare = spec.spare?.take() ?? null;
+    spare?.on('error', failed);
+    const pool = spare ?? poolOfOne(spec.heapMb, failed);
     this.#incarnation++;
     const task = { ...spec.task(), control: port2, witness: memory, index: spec.index, incarnation: this.#incarnation };
     const running: Promise<unknown> = pool.run(task, { filename: spec.filename, name: spec.name, transferList: [port2] });
@@ -232,7 +230,7 @@ export class Thread {
     const now = this.#deps.clock.tick();
     this.#restarts.push(now);
     while (this.#restarts.length > 0 && now - (this.#restarts[0] as number) > restartWindowMs) this.#restarts.shift();
-    if (this.#restarts.length <= restartsMax) return true;
+    if (this.#restarts.length <= this.spec.restartsMax) return true;
     this.#deps.gaveUp(new Error(`${this.spec.role} ${this.spec.index} died ${this.#restarts.length} times within a minute; last: ${why}`));
     return false;
   }

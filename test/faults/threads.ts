@@ -15,8 +15,11 @@ import { percentile, rounded } from './percentile.ts';
 import { type FaultKit, type FaultReport, violationsOf } from './row.ts';
 
 export type Struck = 'shard' | 'persistence' | 'reader';
-/** `hangMs` and `storeHangMs`: the hub's; `nativeS`: how long the native call lasts, in seconds. */
-export type ThreadSize = { rounds: number; users: number; hangMs: number; storeHangMs: number; nativeS: number };
+/**
+ * `faults`: how many of the pairs of thread and way to die a round has, picked by the seed; `calmAcks`: before the first one. `hangMs` and `storeHangMs`: the
+ * hub's; `nativeS`: how long the native call lasts, in seconds.
+ */
+export type ThreadSize = { rounds: number; faults: number; users: number; calmAcks: number; hangMs: number; storeHangMs: number; nativeS: number };
 
 const shards = 2;
 const paceMs = 4;
@@ -29,11 +32,13 @@ type Pause = { what: Struck; how: string; ms: number; lagMs: number; backMs: num
 export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, kit: FaultKit): Promise<FaultReport> {
   const folder = kit.folder();
   const { hangMs, storeHangMs } = size;
-  const hub = await kit.hub({ shards, hangMs, storeHangMs, tailItemsMax: 16, ...brittle(folder) });
+  // The faults strike whatever room is written to; none of them is to be set aside for it.
+  const hub = await kit.hub({ shards, hangMs, storeHangMs, tailItemsMax: 16, quarantineMs: 1_000, ...brittle(folder) });
   const crowd = new Crowd(hub, kit, roomsOfEach());
   await crowd.gather(size.users);
-  await crowd.acks(200);
+  await crowd.acks(size.calmAcks);
   const calm = crowd.take();
+  const calmLagMs = await lagOf(hub);
   const hows = ['throw', 'reject', 'loop', 'memory', `native${size.nativeS}`];
   const pauses: Pause[] = [];
   const disturbed: number[] = [];
@@ -42,7 +47,9 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
     // No thread more often than restarts are allowed within a minute.
     if (round > 0) await sleep(Math.max(0, 60_000 - (performance.now() - roundAt)));
     roundAt = performance.now();
-    for (const { what, how } of whats.flatMap((what) => hows.map((how) => ({ what, how })))) {
+    const faults = whats.flatMap((what) => hows.map((how) => ({ what, how })));
+    while (faults.length > size.faults) faults.splice(kit.random.int(faults.length), 1);
+    for (const { what, how } of faults) {
       const before = await statsOf(hub);
       await lagOf(hub);
       const began = performance.now();
@@ -64,17 +71,12 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
   }
   const violations = await crowd.end();
   const hung = (how: string): boolean => how === 'loop' || how === 'native';
-  const of = (wanted: (how: string) => boolean): number =>
-    rounded(
-      percentile(
-        pauses.flatMap(({ how, ms }) => (wanted(how) ? [ms] : [])),
-        0.99,
-      ),
-    );
+  const of = (wanted: (how: string) => boolean): number | string => p99(pauses.flatMap(({ how, ms }) => (wanted(how) ? [ms] : [])));
   const calmP99 = percentile(
     calm.map(({ ms }) => ms),
     0.99,
   );
+  const others = whats.includes('shard') ? percentile(disturbed, 0.99) : null;
   return {
     figures: {
       faults: pauses.length,
@@ -83,21 +85,18 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
       pauseP99MsOfThrowRejectMemory: of((how) => !hung(how)),
       pauseP99MsOfLoop: of((how) => how === 'loop'),
       pauseP99MsOfNativeCall: of((how) => how === 'native'),
+      mainLoopLagMaxMsCalm: rounded(calmLagMs),
       mainLoopLagMaxMs: rounded(Math.max(...pauses.map(({ lagMs }) => lagMs))),
       ackP99MsCalm: rounded(calmP99),
-      backP99Ms: rounded(
-        percentile(
-          pauses.map(({ backMs }) => backMs),
-          0.99,
-        ),
-      ),
-      ...(whats.includes('shard') ? { ackP99MsOfOtherShards: rounded(percentile(disturbed, 0.99)) } : {}),
+      backP99Ms: p99(pauses.map(({ backMs }) => backMs)),
+      ...(others === null ? {} : { ackP99MsOfOtherShards: rounded(others), changeOfItPercent: rounded((others / calmP99 - 1) * 100) }),
     },
     violations,
     missed: Object.entries({
       'acks pause more than 1 s for a thread that ended by itself': pauses.some(({ how, ms }) => !hung(how) && ms > 1_000),
       'acks pause more than 5 s for a loop': pauses.some(({ how, ms }) => how === 'loop' && ms > 5_000),
       'the main loop lagged more than 50 ms': pauses.some(({ lagMs }) => lagMs > 50),
+      'acks of the other shards changed by more than 20 %': others !== null && others > calmP99 * 1.2,
     }).flatMap(([miss, so]) => (so ? [miss] : [])),
   };
 }
@@ -237,6 +236,11 @@ async function replaced(hub: HubProcess, what: Struck, before: Stats): Promise<s
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await sleep(pollMs);
+}
+
+/** Of none where the seed picked no fault of the kind. */
+function p99(values: readonly number[]): number | string {
+  return values.length === 0 ? 'none' : rounded(percentile(values, 0.99));
 }
 
 function longestGap(began: number, acked: readonly Acked[]): number {

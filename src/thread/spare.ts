@@ -1,0 +1,70 @@
+/**
+ * The pools that worker threads live in, and one that is kept ready: its thread has loaded its modules and waits for a life to
+ * end, so that the next one need not wait for them. `hub.ts` keeps one for its shards; `supervisor.ts` takes it.
+ */
+import { Piscina } from 'piscina';
+import type { Log } from './log.ts';
+
+/** One thread, for one life: it must be gone for good, with all timers and ports, when that is over. */
+export function poolOfOne(heapMb: number, failed: (error: unknown) => void): Piscina {
+  const pool = new Piscina({
+    // None takes the place of one whose task has failed.
+    minThreads: 0,
+    maxThreads: 1,
+    idleTimeout: Number.POSITIVE_INFINITY,
+    // The default blocks the worker's event loop between tasks; ours lives on it.
+    atomics: 'disabled',
+    resourceLimits: { maxOldGenerationSizeMb: heapMb },
+  });
+  pool.on('error', failed);
+  return pool;
+}
+
+/** `load`: a task in the module `filename` that does nothing; running it loads the module. */
+export type SpareSpec = { filename: string; load: string; heapMb: number };
+
+export class Spare {
+  readonly #spec: SpareSpec;
+  readonly #log: Log;
+  #pool: Piscina | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(spec: SpareSpec, log: Log) {
+    this.#spec = spec;
+    this.#log = log;
+  }
+
+  /** Makes one in a while, unless there is one. */
+  keep(afterMs: number): void {
+    if (this.#closed || this.#pool !== null) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#make(), afterMs);
+    this.#timer.unref();
+  }
+
+  /** The one that is ready, or about to be; null: there is none. From here on it is the caller's. */
+  take(): Piscina | null {
+    const pool = this.#pool;
+    this.#pool = null;
+    return pool;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.take()?.destroy();
+  }
+
+  #make(): void {
+    const { filename, load, heapMb } = this.#spec;
+    const failed = (error: unknown) => {
+      if (this.#closed || this.#pool !== pool) return;
+      this.#log('warn', 'a spare thread could not be made ready', { error: String(error) });
+      void this.take()?.destroy();
+    };
+    const pool = poolOfOne(heapMb, failed);
+    this.#pool = pool;
+    pool.run(undefined, { filename, name: load }).catch(failed);
+  }
+}
