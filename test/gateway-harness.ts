@@ -211,7 +211,6 @@ export async function stand({ options = {}, shards = 1, clock = systemClock, aut
   const gateway = createGateway({ options: filled, clock, log, authenticate: authenticate ?? (await createAuthenticator(filled, clock, log)), shards });
   const server = createServer();
   server.on('upgrade', (request, socket, head) => gateway.upgrade(request, socket, head));
-  server.on('clientError', (error, socket) => gateway.clientError(error, socket));
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);
   });

@@ -27,15 +27,13 @@ import { Routing } from './routing.ts';
 import { Session } from './session.ts';
 import { Shards } from './shards.ts';
 import { Sweep, type SweepTime } from './sweep.ts';
-import { rejectClient, Upgrade } from './upgrade.ts';
+import { Upgrade } from './upgrade.ts';
 
 export type GatewayDeps = { options: FilledOptions; clock: Clock; log: Log; authenticate: Authenticator; shards: number };
 
 export interface Gateway {
   /** For the HTTP server's `upgrade` event; owns the socket from then on. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  /** For its `clientError` event. */
-  clientError(error: Error, socket: Duplex): void;
   /** A thread of the shard is there: connections that it should know are opened again, and their rooms followed from where the last thread's writes ended. */
   attachShard(index: number, port: MessagePort): void;
   /** It is gone: what it had under way is answered `restarted`, and commands for it `busy` until the next one is attached. */
@@ -64,7 +62,6 @@ export function createGateway(deps: GatewayDeps): Gateway {
 
   return {
     upgrade: (request, socket, head) => upgrade.handle(request, socket, head),
-    clientError: rejectClient,
     attachShard: (index, port) => reattach.attach(index, port),
     detachShard: (index) => reattach.detach(index),
     command: (principal, command) => backend.command(principal, command),

@@ -189,15 +189,6 @@ export class Upgrade {
   }
 }
 
-/** For sockets without a usable request: the HTTP server's `clientError`. */
-export function rejectClient(error: Error, socket: Duplex): void {
-  const code = 'code' in error ? error.code : undefined;
-  if (code === 'ECONNRESET' || !socket.writable) socket.destroy();
-  else if (code === 'HPE_HEADER_OVERFLOW') answerAndEnd(socket, '431 Request Header Fields Too Large', 'the headers are too large');
-  else if (code === 'ERR_HTTP_REQUEST_TIMEOUT') answerAndEnd(socket, '408 Request Timeout', 'the request took too long');
-  else answerAndEnd(socket, '400 Bad Request', 'this is no HTTP request');
-}
-
 function answerAndEnd(socket: Duplex, status: string, text: string, headers = ''): void {
   socket.on('error', () => socket.destroy());
   if (!socket.writable) {

@@ -78,7 +78,7 @@ export class FewMap<K, V> {
     for (const [, value] of this) yield value;
   }
 
-  /** What is deleted meanwhile may still come; what is added at the end comes. */
+  /** What is deleted or added meanwhile comes or does not. */
   *[Symbol.iterator](): IterableIterator<[K, V]> {
     if (this.#held instanceof Map) yield* this.#held;
     else for (let entry = this.#held; entry !== null; entry = entry.next) yield [entry.key, entry.value];
