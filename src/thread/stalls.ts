@@ -7,7 +7,7 @@ import type { Log } from './log.ts';
 
 const lookMs = 50;
 /** Shorter ones are the work of busy moments. */
-const stallMs = 150;
+const stallMs = 100;
 /** From here on clients notice, and an operator should know. */
 const tellMs = 500;
 
