@@ -102,6 +102,20 @@ test('a refused hello stops the client and rejects ready; one that a retry helps
   expect(second.hub.state).toMatchObject({ is: 'waiting', retryInMs: 900 });
 });
 
+test('R9 a hub that is busy again and again is tried at growing distances, at least as far apart as it says', async () => {
+  const { hub, clock, last } = scene();
+  const waits: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    await settle();
+    last().accept();
+    last().refuse(last().take('hello'), 'busy', { retry: true, retryAfterMs: 250 });
+    if (hub.state.is !== 'waiting') throw new Error(hub.state.is);
+    waits.push(hub.state.retryInMs);
+    await clock.advance(hub.state.retryInMs);
+  }
+  expect(waits).toEqual([250, 250, 500, 1_000, 2_000]);
+});
+
 test('without a welcome in time the connection is given up and tried again', async () => {
   const { hub, clock, last, open } = scene({ connectTimeoutMs: 5_000 });
   await settle();

@@ -174,7 +174,8 @@ export class Connection {
 
   #wait(error: HubError): void {
     this.#stopTimer?.();
-    const retryInMs = this.#retryAfterMs ?? error.retryAfterMs ?? this.#backoff.next();
+    // A hub that is busy says the same to everybody each time: a crowd that came back just then, all at once, would keep it so.
+    const retryInMs = this.#retryAfterMs ?? Math.max(error.retryAfterMs ?? 0, this.#backoff.next());
     this.#retryAfterMs = undefined;
     this.#stopTimer = this.#options.clock.after(retryInMs, () => void this.dial());
     this.#become({ is: 'waiting', retryInMs, reason: error.message });
