@@ -43,7 +43,7 @@ export const row: FaultRow<Size> = {
   title: 'C6 V1 compression bombs and oversize frames, before hello and after it, are closed, and no byte of them is unpacked',
   target: 'closed 1002, 1007 or 1009; loop lag ≤ 50 ms; memory of one connection ≤ the largest frame',
   gate: { ofEachKind: 2 },
-  full: { ofEachKind: 200 },
+  full: { ofEachKind: 60 },
   needs: withoutProc,
 
   async run({ ofEachKind }, kit) {
@@ -56,12 +56,15 @@ export const row: FaultRow<Size> = {
       if (!head.startsWith('HTTP/1.1 101') || /sec-websocket-extensions/i.test(head)) wrong.push(`the offer ${offer} was answered ${head.split('\r\n', 1)[0]}`);
     }
 
-    const jobs = Object.entries(kinds).flatMap(([what, kind]) =>
+    const round = Object.entries(kinds).flatMap(([what, kind]) =>
       [false, true].flatMap((welcome) =>
         Array.from({ length: ofEachKind }, () => ({ what: `${what} ${welcome ? 'after' : 'before'} hello`, welcome, ...kind })),
       ),
     );
-    const before = residentKiB(hub.pid);
+    const jobs = Array.from({ length: ofEachKind }, () => round).flat();
+    // What a hub grows by once, under any load, is not what is asked here: counted from the first quarter on.
+    const warm = Math.floor(jobs.length / 4);
+    let before = residentKiB(hub.pid);
     let most = before;
     let attacking = true;
     const probing = (async () => {
@@ -79,6 +82,7 @@ export const row: FaultRow<Size> = {
     let next = 0;
     const lane = async (): Promise<void> => {
       for (let job = jobs[next++]; job !== undefined; job = jobs[next++]) {
+        if (next === warm) before = most = residentKiB(hub.pid);
         const code = await thrown(hub, job.bytes, job.welcome);
         if (!job.codes.includes(code)) wrong.push(`${job.what}: closed with ${code}`);
       }
