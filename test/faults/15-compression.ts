@@ -57,9 +57,7 @@ export const row: FaultRow<Size> = {
     }
 
     const round = Object.entries(kinds).flatMap(([what, kind]) =>
-      [false, true].flatMap((welcome) =>
-        Array.from({ length: ofEachKind }, () => ({ what: `${what} ${welcome ? 'after' : 'before'} hello`, welcome, ...kind })),
-      ),
+      [false, true].map((welcome) => ({ what: `${what} ${welcome ? 'after' : 'before'} hello`, welcome, ...kind })),
     );
     const jobs = Array.from({ length: ofEachKind }, () => round).flat();
     // What a hub grows by once, under any load, is not what is asked here: counted from the first quarter on.
