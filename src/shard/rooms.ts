@@ -41,7 +41,9 @@ export class Rooms {
     this.#bus = bus;
     this.#witness = witness;
     this.#barrier = barrier;
-    this.#limits = { ...options, autoCreate: options.autoCreate === 'on' || (options.autoCreate === 'dev' && options.dev) };
+    const { roomMembersMax, tailItemsMax, tailBytesMax, pageBytesMax, roomIdleMs, audienceMax, bodyBytesMax } = options;
+    const autoCreate = options.autoCreate === 'on' || (options.autoCreate === 'dev' && options.dev);
+    this.#limits = { roomMembersMax, tailItemsMax, tailBytesMax, pageBytesMax, roomIdleMs, audienceMax, bodyBytesMax, autoCreate };
   }
 
   command(connection: Connection, command: RoomCommand, effects: RoomEffects, bytes: number): void {
