@@ -139,7 +139,7 @@ describe('admission', () => {
   });
 
   it('C4 too many connections of one address are 429, and no header of a stranger makes another address', async () => {
-    hub = await stand({ options: { ...live, connectionsPerAddressMax: 2 } });
+    hub = await stand({ options: { ...live, host: '0.0.0.0', connectionsPerAddressMax: 2 } });
     const first = await hub.connect({ hello: false });
     await hub.connect({ hello: false });
     expect(await handshake()).toEqual({ status: 429, retryAfter: '1' });
@@ -147,6 +147,11 @@ describe('admission', () => {
     await first.close();
     expect(await handshake()).toBe('hubbub.v1.json');
     expect(hub.gateway.stats().rejected['address-full']).toBe(2);
+  });
+
+  it('C4 a proxy on this machine that nobody named is no client: its address has no limit', async () => {
+    hub = await stand({ options: { ...live, connectionsPerAddressMax: 2 } });
+    for (let i = 0; i < 3; i++) await hub.connect({ hello: false });
   });
 
   it('C4 behind a trusted proxy each client has its own address, and cannot write itself another', async () => {

@@ -64,11 +64,12 @@ export class Upgrade {
     this.#ids = new Mids(() => deps.clock.random());
     this.#message = (of, payload, binary) => deps.inbound.message(of, payload, binary);
     this.#send = (to, fields) => deps.outbox.send(to, fields);
-    const { acceptPerSecond, dev } = deps.options;
+    const { acceptPerSecond, dev, host, trustedProxies } = deps.options;
     this.#pace = { perSecond: acceptPerSecond, burst: acceptPerSecond };
     this.#paced = new Bucket(this.#pace, deps.clock.tick());
-    // In development everybody is this machine.
-    this.#addresses = new Addresses(dev ? { ...deps.options, connectionsPerAddressMax: 0, connectsPerAddressMax: 0 } : deps.options, deps.clock);
+    // In development everybody is this machine; on loopback everybody comes through a proxy, and one that nobody named cannot be told apart from them.
+    const alike = dev || (isLoopbackHost(host) && trustedProxies.length === 0);
+    this.#addresses = new Addresses(alike ? { ...deps.options, connectionsPerAddressMax: 0, connectsPerAddressMax: 0 } : deps.options, deps.clock);
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
