@@ -44,8 +44,8 @@ async function bySubscribers({ seconds, hub: root }) {
   const rows = [];
   for (const members of [10, 100, 1_000, 10_000]) {
     const shape = { rooms: 1, members, publishers: 10, inFlight: 4 };
-    const ephemeral = await first({ drive: 'traffic', shape, seconds, root, contestant: contestant('hubbub-ephemeral') });
-    const durable = await first({ drive: 'traffic', shape, seconds, root, contestant: contestant('hubbub-durable') });
+    const ephemeral = await first({ drive: 'traffic', shape, seconds, root, contestant: contestant('hubbub-ephemeral'), flags: noLimit });
+    const durable = await first({ drive: 'traffic', shape, seconds, root, contestant: contestant('hubbub-durable'), flags: noLimit });
     rows.push([figure(members), ...[ephemeral, durable].flatMap(({ deliveries, cpuPerDelivery }) => [figure(deliveries), figure(cpuPerDelivery)])]);
   }
   return {

@@ -73,7 +73,12 @@ export const optionTable = {
   acceptPerSecond: number(5_000, 'handshakes per second before 503 (0: no limit)', 0, 1_000_000),
   trustedProxies: list('addresses or networks (10.0.0.0/8) of proxies whose proxyHeader names the client'),
   proxyHeader: among('x-forwarded-for', ['x-forwarded-for', 'forwarded'], 'the header that trusted proxies add to; the other one is never read'),
-  connectionsPerAddressMax: number(2_000, 'connections of one address (IPv6: of one /64); not with --dev, nor on loopback without trustedProxies (0: no limit)', 0, 1_000_000),
+  connectionsPerAddressMax: number(
+    2_000,
+    'connections of one address (IPv6: of one /64); not with --dev, nor on loopback without trustedProxies (0: no limit)',
+    0,
+    1_000_000,
+  ),
   connectsPerAddressMax: number(3_000, 'handshakes of one address within connectsWindowMs; the same (0: no limit)', 0, 1_000_000),
   connectsWindowMs: number(60_000, 'window of connectsPerAddressMax', 1_000, day),
   rateLimit: number(1_000, 'commands per second and connection ("off" or 0: no limit of commands, cost or keys at all)', 0, 10_000_000),

@@ -100,11 +100,11 @@ export class Delivery {
     const { outbox, counters, limits } = this.#deps;
     const list = slot.lists[format as 0 | 1];
     const entries = lastSeq - firstSeq + 1;
-    // From the end, since falling behind fills its hole with the last.
-    for (let k = list.length - 1; k >= 0; k--) {
+    for (let k = 0; k < list.length; k++) {
       const connection = list[k] as Connection;
       if (outbox.exceeds(connection, limits.outboxBytesMax)) {
         this.#behind(connection, slot, firstSeq - 1, lastSeq);
+        if (list[k] !== connection) k--; // the last has taken its place
         continue;
       }
       outbox.put(connection, from, length);
