@@ -13,6 +13,8 @@ import type { Connection } from './connection.ts';
 import type { Shard, Shards } from './shards.ts';
 
 const turnMs = 50;
+/** From here on the last pressure is forgotten, and nothing is left to be looked at. */
+const pressureMin = 0.01;
 /** A probe that is out for longer means that the shard is behind. */
 const pressedAfterMs = 250;
 /** What one round should take; the number of frames let in at once follows it. Where threads wait for a core even a short round takes long, hence the least. */
@@ -47,17 +49,17 @@ export type BacklogDeps = {
 export class Backlog {
   readonly #deps: BacklogDeps;
   readonly #watches: readonly Watch[];
-  readonly #timer: NodeJS.Timeout;
-  #last: number;
+  /** Runs only while a probe is out or pressure is left. */
+  #timer: NodeJS.Timeout | null = null;
+  #last = 0;
+  #closed = false;
   heldBytes = 0;
 
   constructor(deps: BacklogDeps) {
     this.#deps = deps;
-    this.#last = deps.clock.tick();
     this.#watches = deps.shards.all.map((shard) => ({ shard, sentAt: null, outMs: 0, lastMs: 0, pressure: 0, waiting: new Set<Connection>() }));
-    for (const shard of deps.shards.all) shard.roundFrames = roundFramesMax;
+    for (const shard of deps.shards.all) Object.assign(shard, { roundFrames: roundFramesMax, due: true });
     deps.shards.probing = (shard) => this.#probe(this.#watch(shard));
-    this.#timer = setInterval(() => this.turn(), turnMs);
   }
 
   get heldConnections(): number {
@@ -110,25 +112,31 @@ export class Backlog {
   }
 
   close(): void {
-    clearInterval(this.#timer);
+    this.#closed = true;
+    this.#rest();
   }
 
-  turn(): void {
+  #turn(): void {
     const now = this.#deps.clock.tick();
     const passed = now - this.#last;
     this.#last = now;
     for (const watch of this.#watches) {
       const { shard } = watch;
       watch.pressure += ((shard.pressed || shard.late ? 1 : 0) - watch.pressure) * smoothing;
-      if (watch.sentAt === null) {
-        shard.due = true;
-        continue;
-      }
+      if (watch.sentAt === null) continue;
       // What came back while the hub itself stood still is not read yet.
       watch.outMs += Math.min(passed, 2 * turnMs);
       if (watch.outMs > pressedAfterMs && !shard.late) shard.pressed = true;
       if (watch.outMs > this.#deps.limits.queueMsMax && !shard.late) this.#refuse(watch, 'it did not answer in time');
     }
+    if (this.#watches.some(({ sentAt, pressure }) => sentAt !== null || pressure > pressureMin)) return;
+    for (const watch of this.#watches) watch.pressure = 0;
+    this.#rest();
+  }
+
+  #rest(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
   }
 
   #watch(shard: Shard): Watch {
@@ -142,10 +150,15 @@ export class Backlog {
   #probe(watch: Watch): void {
     const { shard } = watch;
     const crowded = shard.link !== null && shard.link.items >= shard.roundFrames;
-    shard.due = false;
     if (crowded && !shard.late) shard.pressed = true;
-    if (watch.sentAt !== null || shard.link === null) return;
+    if (shard.link === null) return;
+    shard.due = false;
+    if (watch.sentAt !== null) return;
     watch.sentAt = this.#deps.clock.tick();
+    if (this.#timer === null && !this.#closed) {
+      this.#last = watch.sentAt;
+      this.#timer = setInterval(() => this.#turn(), turnMs);
+    }
     watch.outMs = 0;
     shard.link.push({ t: 'probe' });
   }

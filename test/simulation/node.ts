@@ -71,7 +71,8 @@ export class SimNode {
       if (fields?.error instanceof Error) deps.fault(`${message}: ${fields.error.stack}`);
     };
     const authenticate: Authenticator = async ({ user }) => ({ user: user ?? '', scopes: ['broadcast'], expiresAtMs: null, issuedAtMs: 0 });
-    this.#gateway = composeGateway({ options, clock: this.#clock, log, authenticate, shards: deps.shards }, deps.firstNumber);
+    const parts = { options, clock: this.#clock, log, authenticate, shards: deps.shards };
+    this.#gateway = scheduler.as(this.main, () => composeGateway(parts, deps.firstNumber));
     const { sweep } = this.#gateway;
     scheduler.as(this.main, () => scheduler.every(sweep.intervalMs, () => sweep.run()));
     this.startWriter();
