@@ -1,4 +1,5 @@
 /** A shard that is behind: its senders are not read, those of other shards are; nothing is lost or reordered; then `busy`. */
+import type { Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { placeOf } from '../src/thread/placement.ts';
 import { type FakeShard, type Stand, stand } from './gateway-harness.ts';
@@ -74,8 +75,11 @@ it('R9 what waits is bounded in bytes: beyond that it is busy at once', async ()
 
 it('R9 what waits is bounded also where its frames have next to no bytes', async () => {
   const { other, slow } = await behind({ queueMsMax: 60_000, heldBytesMax: 16_384 });
+  const { _socket: wire } = other.socket as unknown as { _socket: Socket };
+  wire.cork(); // in one read: after it nothing more is read from who must wait
   other.send({ op: 'publish', room: placed('room', 1), body: 1 });
   for (let i = 0; i < 1_000; i++) other.sendRaw('{}'); // no command, which nobody has looked at yet
+  wire.uncork();
   expect(await other.next('error', ({ code }) => code === 'bad-request')).toMatchObject({ op: 'error' });
   expect(slow.probes).toBe(1); // it was not the shard that ended the wait
 });

@@ -15,7 +15,7 @@ export const row: FaultRow<Size> = {
   test: 1,
   title: 'M1 M2 M3 F2 killed under load again and again: every acked message is there once, and clients resume alone',
   target: '0 lost and 0 doubled of 1,000,000 acked; restart to first ack p99 ≤ 2,000 ms',
-  gate: { rounds: 3, senders: 30, rooms: 5, acksPerRound: 500 },
+  gate: { rounds: 2, senders: 30, rooms: 5, acksPerRound: 500 },
   full: { rounds: 100, senders: 200, rooms: 20, acksPerRound: 10_000 },
 
   async run({ rounds, senders, rooms: roomCount, acksPerRound }, kit) {

@@ -5,7 +5,7 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { SignJWT } from 'jose';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
@@ -152,10 +152,19 @@ async function end(children: readonly ChildProcess[]): Promise<void> {
   );
 }
 
-/** Right after a request, so that the one of its connection is always among them. */
+/** Of sockets, since threads come and go with descriptors of their own. Right after a request, so that its connection is always among them. */
 async function descriptors(hub: HubProcess): Promise<number> {
   await openConnections(hub);
-  return readdirSync(`/proc/${hub.pid}/fd`).length;
+  const folder = `/proc/${hub.pid}/fd`;
+  return readdirSync(folder).filter((name) => isSocket(`${folder}/${name}`)).length;
+}
+
+function isSocket(path: string): boolean {
+  try {
+    return readlinkSync(path).startsWith('socket:');
+  } catch {
+    return false; // closed meanwhile
+  }
 }
 
 /** The count when it is `few` at last, or what it stays at: a socket's descriptor goes a moment after its connection. */

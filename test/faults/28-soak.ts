@@ -24,7 +24,7 @@ export const row: FaultRow<Size> = {
   test: 28,
   title: 'M1 M2 F2 X3 a soak at 60 % load with churn and faults: the history holds and nothing grows',
   target: 'RSS slope ≤ 1 MB/h after warm-up; descriptor slope 0; write-ahead log ≤ 64 MiB',
-  gate: { seconds: 3, probeSeconds: 0.5, people: 20, rooms: 5, faultEveryMs: 400, sampleMs: 250, perSecondMax: 300 },
+  gate: { seconds: 2, probeSeconds: 0.5, people: 20, rooms: 5, faultEveryMs: 400, sampleMs: 250, perSecondMax: 300 },
   full: { seconds: 560, probeSeconds: 5, people: 100, rooms: 20, faultEveryMs: 5_000, sampleMs: 1_000, perSecondMax: 2_000 },
 
   needs: withoutProc,

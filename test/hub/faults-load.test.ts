@@ -1,4 +1,4 @@
-/** Hostile input, overload, long runs and what else could take a hub down, at the size of the gate. */
+/** Overload, long runs and what else could take a hub down, at the size of the gate. */
 import { gateOf } from '../faults/gate.ts';
 
-await gateOf(13, 38);
+await gateOf(22, 38);
