@@ -44,9 +44,9 @@ export type Hub = {
 const maintainMs = 5_000;
 /** A crowd coming back at once: the kernel keeps so many handshakes for us (its own limit permitting). */
 const backlogMax = 4_096;
-/** A spare thread is made when a hub has come up, and soon after its last one was taken: neither start waits for it. */
+/** A spare thread is made when a hub has come up, and a while after its last one was taken: not while threads die one after the other. */
 const firstSpareMs = 1_000;
-const nextSpareMs = 100;
+const nextSpareMs = 2_000;
 const heapMb = { shard: 2_048, persistence: 1_024, reader: 512 } as const;
 
 export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Log }): Promise<Hub> {
