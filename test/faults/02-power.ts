@@ -74,6 +74,8 @@ async function cut(durability: 'power-loss' | 'process', messages: number, kit: 
   const check = await runCommand('check', '--data', hub.data);
   await hub.start();
   const weak = durability === 'process';
+  // Cut before its first checkpoint, which comes within seconds, the weaker mode has flushed nothing at all: a fresh database.
+  const unborn = check.lines.some((line) => line.includes('has not been set up yet'));
   const logs = await readLogs(hub.url, rooms, weak ? undefined : recorder);
   const kept = new Set([...logs.values()].flat().map(({ mid }) => mid));
   const lost = [...acked].filter((mid) => !kept.has(mid)).length;
@@ -83,7 +85,7 @@ async function cut(durability: 'power-loss' | 'process', messages: number, kit: 
     acked: acked.size,
     lost,
     violations: [
-      ...(check.code === 0 ? [] : [`${name}: hubbub check: ${check.lines.join(' ')}`]),
+      ...(check.code === 0 || (weak && unborn) ? [] : [`${name}: hubbub check: ${check.lines.join(' ')}`]),
       ...(lost === 0 || weak ? [] : [`${name}: ${lost} acknowledged messages are lost`]),
       ...(weak ? [] : checkHistory(recorder.events).map((violation) => `${name}: ${violation}`)),
     ],
