@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 
-/** A network for tests only (RFC 2544); one host here, one there. */
-const here = '198.18.77.1';
-const there = '198.18.77.2';
+/** A network for tests only (RFC 2544), of each process its own; one host here, one there. */
+const network = `198.18.${process.pid % 256}`;
+const here = `${network}.1`;
+const there = `${network}.2`;
 
 /** Why this machine can make no second host, or null. */
 export function cannotSeparate(): string | null {
