@@ -2,39 +2,11 @@
 import { Packr } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
 import { decode, encode, type Format } from '../src/protocol/codec.ts';
-import type { ErrorCode } from '../src/protocol/codes.ts';
-import { ScanError } from '../src/protocol/header.ts';
 import { scan } from '../src/protocol/scan.ts';
+import { bytesOf, json, packed, refusalOf, refused } from './kit/scanned.ts';
 
 const packr = new Packr({ useRecords: false, useToJSON: false });
 const formats: Format[] = ['json', 'msgpack'];
-
-function bytesOf(...parts: (number | string | number[])[]): Buffer {
-  return Buffer.concat(parts.map((part) => (typeof part === 'string' ? Buffer.from(part) : Buffer.from([part].flat()))));
-}
-
-/** {op: 'publish', id: 7, body: …} in MessagePack, its last value given as raw bytes. */
-function packed(...body: (number | string | number[])[]): Buffer {
-  return bytesOf(0x83, 0xa2, 'op', 0xa7, 'publish', 0xa2, 'id', 7, 0xa4, 'body', ...body);
-}
-
-function refusalOf(bytes: Uint8Array, format: Format): ScanError {
-  try {
-    scan(bytes, format);
-  } catch (error) {
-    if (error instanceof ScanError) return error;
-    throw error;
-  }
-  throw new Error('it was accepted');
-}
-
-function refused(bytes: Uint8Array, format: Format, code: ErrorCode, field?: string): void {
-  expect(refusalOf(bytes, format)).toMatchObject({ code, field });
-}
-
-function json(text: string): Buffer {
-  return Buffer.from(text);
-}
 
 describe('V5 no key __proto__, no field twice', () => {
   it('V5 refuses __proto__ at any level, escaped too', () => {

@@ -2,11 +2,11 @@
  * Direct messages to users who are away, then all of them come back at once. Two rows: `queue`, where every message is
  * acknowledged to its sender, and `drain`, from the first hello to the last message.
  */
-import { Connection, occurrences } from './connection.js';
-import { enter, eventually, leave } from './crowd.js';
+import { Connection } from './connection.js';
+import { eventually, leave } from './crowd.js';
 import { Meter, micros, problems } from './meter.js';
-import { Publisher } from './publisher.js';
 import { Scanner } from './stamp.js';
+import { Writers } from './writers.js';
 
 const senders = 50;
 /** Below the items one inbox holds by default. */
@@ -35,40 +35,23 @@ async function fill({ port, shape, seconds }, dialect, meter) {
   const each = shape.users / senders;
   const { direct } = /** @type {Required<import('./dialects.js').Dialect>} */ (dialect);
   const limit = perUserMax * each;
-  /** @type {Publisher[]} */
-  const publishers = [];
   let sending = false;
-  let refused = '';
-  const connections = await enter({
-    port,
-    dialect,
-    guests: Array.from({ length: senders }, (_, i) => ({ user: `sender-${i}`, rooms: [] })),
-    receive: (connection, bytes, length) => {
-      const publisher = publishers[connection.number];
-      if (publisher === undefined) return;
-      const text = bytes.toString('latin1', 0, length);
-      const answers = occurrences(text, dialect.answered);
-      if (refused === '' && text.includes(dialect.refused)) refused = text.slice(0, 300);
-      publisher.inFlight -= answers;
-      meter.publishes += answers;
-      if (sending) publisher.send(Math.min(publisher.free, limit - publisher.sent), micros());
-    },
+  const team = new Writers(dialect, (publisher, answers) => {
+    meter.publishes += answers;
+    if (sending) publisher.send(Math.min(publisher.free, limit - publisher.sent), micros());
   });
-  for (const [i, connection] of connections.entries()) {
-    const names = Array.from({ length: each }, (_, k) => userName(i * each + k));
-    publishers.push(new Publisher(connection, dialect, names.map(direct)));
-  }
+  const users = Array.from({ length: senders }, (_, i) => `sender-${i}`);
+  await team.enter(port, users, (number) => Array.from({ length: each }, (_, k) => direct(userName(number * each + k))));
   meter.begin();
   sending = true;
-  for (const publisher of publishers) publisher.send(publisher.free, micros());
-  await eventually(() => publishers.every((publisher) => publisher.sent >= limit), seconds * 1_000);
+  for (const publisher of team.all) publisher.send(publisher.free, micros());
+  await eventually(() => team.all.every((publisher) => publisher.sent >= limit), seconds * 1_000);
   sending = false;
-  await eventually(() => publishers.every((publisher) => publisher.inFlight === 0), waitMs);
+  const unanswered = await team.settle();
   const measured = meter.end();
-  leave(connections);
-  const sent = publishers.map((publisher) => publisher.sent);
-  const unanswered = publishers.reduce((sum, publisher) => sum + publisher.inFlight, 0);
-  return { sent, part: { ...measured, part: 'queue', deliveries: null, errors: problems({ [`unanswered (${refused})`]: unanswered }) } };
+  team.leave();
+  const sent = team.all.map((publisher) => publisher.sent);
+  return { sent, part: { ...measured, part: 'queue', deliveries: null, errors: problems({ [`unanswered (${team.refused})`]: unanswered }) } };
 }
 
 /**
