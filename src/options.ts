@@ -172,9 +172,3 @@ function check(name: string, row: Row<unknown>, value: unknown): void {
   }
   if (row.among && !row.among.includes(value as string)) throw new OptionError(name, `must be one of ${row.among.join(', ')}, not ${String(value)}`);
 }
-
-/** Whether `host` (an address or a name, IPv6 with or without brackets) is reached from this machine only. */
-export function isLoopbackHost(host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[(.*)\]$/, '$1');
-  return name === 'localhost' || name.endsWith('.localhost') || name === '::1' || /^(?:::ffff:)?127(?:\.\d{1,3}){3}$/.test(name);
-}

@@ -105,8 +105,8 @@ describe('admission', () => {
     expect(await handshake({ headers: { Host: 'evil.org' } })).toEqual(refusal(403));
     expect(await handshake({ headers: { Host: `localhost:${hub.port}` } })).toBe('hubbub.v1.json');
     expect(await handshake({ headers: { Host: '[::1]:80' } })).toBe('hubbub.v1.json');
-    expect(await handshake({ headers: { 'X-Forwarded-For': '10.0.0.1' } })).toEqual(refusal(403));
-    expect(await handshake({ headers: { Forwarded: 'for=10.0.0.1' } })).toEqual(refusal(403));
+    for (const header of ['X-Forwarded-For', 'X-Forwarded-Host', 'X-Real-IP', 'Forwarded'])
+      expect([header, await handshake({ headers: { [header]: 'for=10.0.0.1' } })]).toEqual([header, refusal(403)]);
   });
 
   it('outside development mode a proxy may stand in front', async () => {

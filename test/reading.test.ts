@@ -37,7 +37,7 @@ async function heard(pieces: readonly Buffer[], beside: boolean, payloadMax = lo
   const server = new WebSocketServer({ ...limits, maxPayload: payloadMax });
   server.handleUpgrade({ method: 'GET', headers } as unknown as IncomingMessage, pipe, Buffer.alloc(0), (ws) => {
     const message = (payload: Buffer, binary: boolean): unknown => said.push(`${binary ? 'binary' : 'text'} ${payload.toString('hex')}`);
-    if (beside) startReading(ws, pipe as unknown as Socket, payloadMax, null, (_of, payload, binary) => message(payload, binary));
+    if (beside) startReading(ws, pipe as unknown as Socket, payloadMax, null, (_of, payload, binary) => message(payload, binary) === 0);
     else ws.on('message', (payload, binary) => message(payload as Buffer, binary));
     ws.on('error', (error) => said.push(`error ${error.message}`));
     ws.on('ping', (payload) => said.push(`ping ${payload.toString('hex')}`));
@@ -127,10 +127,32 @@ describe('reading beside ws', () => {
     let judged = 0;
     pipe.on('data', (chunk: Buffer) => (judged += chunk.length));
     const ws = { on: () => {} };
-    startReading(ws as never, pipe as unknown as Socket, longest, null, (_of, bytes) => taken.push(bytes.toString()));
+    startReading(ws as never, pipe as unknown as Socket, longest, null, (_of, bytes) => taken.push(bytes.toString()) === 0);
     pipe.push(Buffer.concat([frame('one'), frame('two'), frame('', { opcode: 9 }), frame('three')]));
     await turn();
     expect(taken).toEqual(['one', 'two', 'three']);
     expect(judged).toBe(frame('', { opcode: 9 }).length);
+  });
+
+  it('who has enough gets not even the next frame of a chunk; what is left of it comes first when reading goes on', async () => {
+    const pipe = new Pipe();
+    const taken: string[] = [];
+    pipe.on('data', () => {});
+    const take = (_of: null, bytes: Buffer): boolean => {
+      taken.push(bytes.toString());
+      if (bytes.toString() === 'pause') pipe.pause();
+      return bytes.toString() === 'pause';
+    };
+    startReading({ on: () => {} } as never, pipe as unknown as Socket, longest, null, take);
+    pipe.push(Buffer.concat(['one', 'pause', 'three', 'pause', 'five'].map((payload) => frame(payload))));
+    pipe.push(frame('six'));
+    await turn();
+    expect(taken).toEqual(['one', 'pause']);
+    pipe.resume();
+    await turn();
+    expect(taken).toEqual(['one', 'pause', 'three', 'pause']);
+    pipe.resume();
+    await turn();
+    expect(taken).toEqual(['one', 'pause', 'three', 'pause', 'five', 'six']);
   });
 });

@@ -5,7 +5,8 @@
  *   0 drained · 1 did not drain in time, a second signal, could not start (thrown) · 2 bad settings (thrown) · 70 a fault
  *   137 (by SIGKILL) a thread in a native call that does not return: an orderly exit would wait for it
  */
-import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
+import { type FilledOptions, OptionError } from '../options.ts';
+import { isLoopbackHost } from '../protocol/loopback.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import { Failure, UsageError } from './format.ts';

@@ -3,7 +3,8 @@
  * them, warned of where it depends on what is around the hub. Called before a hub is started; changes nothing.
  */
 import { statSync } from 'node:fs';
-import { type FilledOptions, isLoopbackHost } from '../options.ts';
+import type { FilledOptions } from '../options.ts';
+import { isLoopbackHost } from '../protocol/loopback.ts';
 import { type OptionName, UsageError } from './format.ts';
 
 /** Permission bits of a file or folder; null where it is not there or has none. */

@@ -12,12 +12,10 @@ import type { Allowance } from './limits.ts';
 /** Fields of a map that is sent; those without a value are left out. */
 export type Fields = Record<string, unknown>;
 
-export type HeldFrame = { bytes: Buffer };
-
 /** `hello`: nothing but one hello is taken. `opening`: it is being answered. `draining`: answers only. `closed`: the socket may linger. */
 export type Phase =
   | { is: 'hello'; deadline: number }
-  | { is: 'opening'; deadline: number; id: number | undefined; known: boolean; held: HeldFrame[]; heldBytes: number }
+  | { is: 'opening'; deadline: number; id: number | undefined; known: boolean; held: Buffer[]; heldBytes: number }
   | { is: 'open' }
   | { is: 'draining' }
   | { is: 'closed' };

@@ -7,6 +7,11 @@ import type { Fields } from './connection.ts';
 /** A ping without payload; the same bytes for everybody. */
 export const pingFrame = Buffer.from([0x89, 0]);
 
+/** The answer to a ping, whose payload is of at most 125 bytes. */
+export function pongFrame(payload: Buffer): Buffer {
+  return Buffer.concat([Buffer.of(0x8a, payload.length), payload]);
+}
+
 /** Fields that are undefined are left out. */
 export function frameOf(fields: Fields, format: Format): Buffer {
   const payload = encode(fields, format);

@@ -16,6 +16,7 @@ import type { Log } from '../thread/log.ts';
 import type { Backlog } from './backlog.ts';
 import type { Connection } from './connection.ts';
 import type { Counters } from './counters.ts';
+import { pongFrame } from './frame.ts';
 import type { Limits } from './limits.ts';
 import type { Outbox } from './outbox.ts';
 import type { Pool } from './pool.ts';
@@ -76,6 +77,15 @@ export class Inbound {
     }
   }
 
+  /** A ping of WebSocket itself. Answered whatever the rates are, for a peer without its pong hangs up; but counted as a command. */
+  ping(connection: Connection, payload: Buffer): void {
+    if (connection.phase.is === 'closed') return;
+    const { outbox, pool, rates } = this.#deps;
+    outbox.sendFrame(connection, pongFrame(payload));
+    if (connection.backed) outbox.restrain(connection);
+    if (rates.refuses(connection, nothing, payload.length) !== null && rates.abused(connection)) pool.close(connection, 'abuse', true);
+  }
+
   /** A frame that had to wait for a shard, or for the welcome. */
   held(connection: Connection, bytes: Buffer): void {
     try {
@@ -87,10 +97,7 @@ export class Inbound {
 
   #receive(connection: Connection, bytes: Buffer): void {
     if (connection.phase.is === 'closed') return;
-    if (connection.phase.is === 'opening') {
-      this.#deps.session.hold(connection, bytes);
-      return;
-    }
+    if (this.#deps.session.hold(connection, bytes)) return;
     let header: Header;
     try {
       header = scan(bytes, connection.format);
@@ -121,6 +128,7 @@ export class Inbound {
       session.hello(connection, bytes);
       return;
     }
+    if (connection.phase.is === 'opening') throw new CodedError('busy', 'too many commands were sent ahead of the welcome');
     if (connection.phase.is === 'draining') throw new CodedError('draining');
     if (!automatic.has(op)) {
       connection.commandAt = time.now;

@@ -24,8 +24,11 @@ const inEight = 127;
 /** The first byte, the masked length in eight, the mask. */
 const headBytesMax = 14;
 
-/** Shared by all who read, so that `of` is told and not closed over: a closure of each would take memory. */
-type Message<Of> = (of: Of, payload: Buffer, binary: boolean) => void;
+/**
+ * Shared by all who read, so that `of` is told and not closed over: a closure of each would take memory. True: the socket was paused, and
+ * not even the next frame of the chunk may come. A pause without that holds from the next chunk on.
+ */
+type Message<Of> = (of: Of, payload: Buffer, binary: boolean) => boolean;
 type Listener = (this: Socket, chunk: Buffer) => void;
 
 /** Takes over from ws, unless that listens in another way than it is known to: then it reads all by itself. */
@@ -48,6 +51,8 @@ class Reading<Of> {
   #head: Buffer | null = null;
   /** ws owes no message for the frame it was lent. */
   #told = true;
+  /** What the last message was answered with. */
+  #enough = false;
 
   constructor(socket: Socket, judge: Listener, payloadMax: number, of: Of, message: Message<Of>) {
     this.#socket = socket;
@@ -61,15 +66,17 @@ class Reading<Of> {
   start(ws: WebSocket): void {
     ws.on('message', (data, isBinary) => {
       this.#told = true;
-      this.#message(this.#of, data as Buffer, isBinary);
+      this.#enough = this.#message(this.#of, data as Buffer, isBinary);
     });
     this.#socket.off('data', this.#judge);
     this.#socket.on('data', this.#listener);
   }
 
   #chunk(chunk: Buffer): void {
+    this.#enough = false;
     let at = this.#owed > 0 || this.#head !== null ? this.#lend(chunk, 0) : 0;
-    while (at < chunk.length) at = this.#take(chunk, at) ?? this.#lend(chunk, at);
+    while (at < chunk.length && !this.#enough) at = this.#take(chunk, at) ?? this.#lend(chunk, at);
+    if (at < chunk.length) this.#socket.unshift(chunk.subarray(at));
   }
 
   /** A frame that is plain and all there; returns where the next one starts. Null: it is not. */
@@ -92,7 +99,7 @@ class Reading<Of> {
       unmask(chunk, mask, end); // as it came
       return this.#leave(chunk, at);
     }
-    this.#message(this.#of, payload, first === binary);
+    this.#enough = this.#message(this.#of, payload, first === binary);
     return end;
   }
 

@@ -14,7 +14,7 @@ import type { Log } from '../thread/log.ts';
 import type { ToGateway } from '../thread/messages.ts';
 import { placeOf } from '../thread/placement.ts';
 import type { Authenticator, Identity } from './authenticate.ts';
-import type { Connection, HeldFrame } from './connection.ts';
+import type { Connection } from './connection.ts';
 import type { Limits } from './limits.ts';
 import type { Pool } from './pool.ts';
 import { codeFor, refusal, refusalOf } from './refusal.ts';
@@ -24,6 +24,8 @@ import { following } from './subscriptions.ts';
 /** Commands sent ahead of the welcome; beyond either, reading pauses (DESIGN 11.19). */
 const heldMax = 64;
 const heldBytesMax = 64 * 1024;
+/** Where ws reads by itself (a message in fragments came), a pause does not hold for the chunk at hand: what is beyond this is refused. */
+const heldAnywayMax = 1_024;
 /** How long before the end of its token a client is told, or a quarter of the token's time if that is less. */
 const noticeMs = 60_000;
 
@@ -62,14 +64,14 @@ export class Session {
     );
   }
 
-  /** Keeps a command that came before the welcome. */
-  hold(connection: Connection, bytes: Buffer): void {
+  /** Keeps a command that came before the welcome. False: there is none to wait for, or too much waits already. */
+  hold(connection: Connection, bytes: Buffer): boolean {
     const { phase } = connection;
-    if (phase.is !== 'opening') return;
-    phase.held.push({ bytes: Buffer.from(bytes) });
+    if (phase.is !== 'opening' || phase.held.length >= heldAnywayMax) return false;
+    phase.held.push(Buffer.from(bytes));
     phase.heldBytes += bytes.length;
-    if ((phase.held.length < heldMax && phase.heldBytes < heldBytesMax) || connection.paused.held) return;
-    connection.pause('held');
+    if (!connection.paused.held && (phase.held.length >= heldMax || phase.heldBytes >= heldBytesMax)) connection.pause('held');
+    return true;
   }
 
   /** Says (again) hello to the home shard, for connections that wait for its welcome; nothing while it has no thread. */
@@ -184,8 +186,8 @@ export class Session {
     this.#deps.pool.close(connection, closeFor(error), true);
   }
 
-  #release(connection: Connection, held: readonly HeldFrame[]): void {
-    for (const { bytes } of held) this.#deps.receive(connection, bytes);
+  #release(connection: Connection, held: readonly Buffer[]): void {
+    for (const bytes of held) this.#deps.receive(connection, bytes);
     connection.unpause('held');
   }
 

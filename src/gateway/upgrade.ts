@@ -6,8 +6,9 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
-import { type FilledOptions, isLoopbackHost } from '../options.ts';
+import type { FilledOptions } from '../options.ts';
 import { subprotocols } from '../protocol/codec.ts';
+import { isLoopbackHost, isLoopbackOrigin, notLocal } from '../protocol/loopback.ts';
 import { Bucket, type Rate } from '../thread/bucket.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
@@ -55,14 +56,17 @@ export class Upgrade {
   readonly #pace: Rate;
   readonly #paced: Bucket;
   readonly #addresses: Addresses;
-  readonly #message: (of: Connection, payload: Buffer, binary: boolean) => void;
+  readonly #message: (of: Connection, payload: Buffer, binary: boolean) => boolean;
   /** No more are taken: the hub is stopping. */
   draining = false;
 
   constructor(deps: UpgradeDeps) {
     this.#deps = deps;
     this.#ids = new Mids(() => deps.clock.random());
-    this.#message = (of, payload, binary) => deps.inbound.message(of, payload, binary);
+    this.#message = (of, payload, binary) => {
+      deps.inbound.message(of, payload, binary);
+      return of.paused.held;
+    };
     this.#send = (to, fields) => deps.outbox.send(to, fields);
     const { acceptPerSecond, dev, host, trustedProxies } = deps.options;
     this.#pace = { perSecond: acceptPerSecond, burst: acceptPerSecond };
@@ -74,6 +78,8 @@ export class Upgrade {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
+      // Of itself ws cuts whoever sends more pings at once than it has written answers to, without a word.
+      autoPong: false,
       maxPayload: deps.options.frameBytesMax,
       maxFragments: fragmentsMax,
       maxBufferedChunks: bufferedChunksMax,
@@ -115,10 +121,8 @@ export class Upgrade {
     const parameters = new URLSearchParams(query);
     if (tokenParameters.some((name) => parameters.has(name)))
       return ['token-in-url', 400, 'a token belongs into hello or the Authorization header, never into the URL'];
-    if (options.dev) {
-      if (!isLoopbackHost(hostName(headers.host ?? ''))) return ['host', 403, 'development mode serves this machine only'];
-      if (headers.forwarded !== undefined || headers['x-forwarded-for'] !== undefined) return ['host', 403, 'development mode does not work behind a proxy'];
-    }
+    const foreign = options.dev ? notLocal(headers) : null;
+    if (foreign !== null) return ['host', 403, foreign];
     if (!this.#originAllowed(headers.origin)) return ['origin', 403, 'connections from this origin are not allowed'];
     const offered = headers['sec-websocket-protocol'];
     if (offered !== undefined && !offered.split(',').some((name) => Object.hasOwn(subprotocols, name.trim())))
@@ -132,7 +136,7 @@ export class Upgrade {
   #originAllowed(origin: string | undefined): boolean {
     const { options } = this.#deps;
     if (origin === undefined || options.origins.includes(origin)) return true;
-    return options.dev && options.origins.length === 0 && URL.canParse(origin) && isLoopbackHost(new URL(origin).hostname);
+    return options.dev && options.origins.length === 0 && isLoopbackOrigin(origin);
   }
 
   #open(ws: WebSocket, request: IncomingMessage, socket: Socket, address: string): void {
@@ -171,6 +175,7 @@ export class Upgrade {
       limits.left(connection);
       this.#addresses.closed(connection.address);
     });
+    ws.on('ping', (payload) => this.#deps.inbound.ping(connection, payload));
     // Faults of the peer: ws closes with their code; the close event does the rest.
     ws.on('error', (error) => {
       const { counters, log } = this.#deps;
@@ -201,10 +206,6 @@ function answerAndEnd(socket: Duplex, status: string, text: string, headers = ''
   socket.end(
     `HTTP/1.1 ${status}\r\n${headers}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
-}
-
-function hostName(host: string): string {
-  return host.replace(/:\d+$/, '');
 }
 
 function bearerOf(header: string | undefined): string | null {

@@ -3,11 +3,11 @@
  * machine and not through a proxy or a foreign page. And how often: each key has its rate.
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyReply } from 'fastify';
-import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
+import { type FilledOptions, OptionError } from '../options.ts';
 import { mayCall } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
+import { isLoopbackOrigin, notLocal } from '../protocol/loopback.ts';
 import { Bucket, Keyed, type Rate } from '../thread/bucket.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Principal } from './deps.ts';
@@ -16,7 +16,6 @@ import { type ErrorBody, refuse } from './errors.ts';
 const keyBytesMin = 32;
 /** What an API key may do besides acting for others. */
 const keyScopes = ['broadcast'] as const;
-const forwardedHeaders = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip'] as const;
 
 /** The owner of an `Authorization` header; throws `CodedError` where there is none. */
 export type KeyCheck = (authorization: string | undefined) => Principal;
@@ -82,28 +81,17 @@ export function guardRoutes(app: FastifyInstance, checkKey: KeyCheck, keyRate: K
 /** Refuses what did not come straight from this machine. */
 export function guardDevelopment(app: FastifyInstance): void {
   app.addHook('onRequest', (request, _reply, done) => {
-    const problem = notLocal(request.headers);
+    const { headers } = request;
+    // No page may do more than this machine's own: a key is not asked for here.
+    const foreign = headers.origin !== undefined && !isLoopbackOrigin(headers.origin);
+    const problem = notLocal(headers) ?? (foreign ? 'development mode answers to loopback origins only' : null);
     done(problem === null ? undefined : new CodedError('forbidden', problem));
   });
-}
-
-export function notLocal(headers: IncomingHttpHeaders): string | null {
-  const forwarded = forwardedHeaders.find((name) => headers[name] !== undefined);
-  if (forwarded !== undefined) return `development mode is not for use behind a proxy (${forwarded})`;
-  // A foreign name that resolves to 127.0.0.1 would make this hub a foreign page's own origin.
-  const host = /^(\[[^\]]*\]|[^:]*)(?::\d+)?$/.exec(headers.host ?? '')?.[1];
-  if (host === undefined || !isLoopbackHost(host)) return 'development mode answers to loopback hosts only';
-  if (headers.origin !== undefined && !isLoopbackOrigin(headers.origin)) return 'development mode answers to loopback origins only';
-  return null;
 }
 
 /** HEAD is GET without the body. */
 function rowOf(method: string, url: string): string {
   return `${method === 'HEAD' ? 'GET' : method} ${url}`;
-}
-
-function isLoopbackOrigin(origin: string): boolean {
-  return URL.canParse(origin) && isLoopbackHost(new URL(origin).hostname);
 }
 
 function digestOf(text: string): Buffer {

@@ -5,7 +5,8 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
-import { type FilledOptions, isLoopbackHost, OptionError } from '../options.ts';
+import { type FilledOptions, OptionError } from '../options.ts';
+import { isLoopbackHost } from '../protocol/loopback.ts';
 
 /** What Node's TLS servers take, plus what the log says of it. */
 export type Pair = { readonly context: SecureContextOptions; readonly subject: string; readonly until: string; readonly expired: boolean };

@@ -181,7 +181,7 @@ function control(): FrameCase[] {
     ['', 'x'].map((payload) => item(`${names[opcode]} of ${payload.length} bytes in fragments`, frame(payload, { opcode, fin: false }), broken)),
   );
   const declared = kinds.map((opcode) => item(`${names[opcode]} that declares 2^63 bytes`, frame('', { opcode, declared: 2n ** 63n }), broken));
-  const many = [2, 10, 50].map((count) =>
+  const many = [2, 10, 50, 61, 500].map((count) =>
     item(
       `${count} pings at once`,
       Array.from({ length: count }, (_, i) => frame(`${i}`, { opcode: ping })),
