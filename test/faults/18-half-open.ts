@@ -82,11 +82,11 @@ type World = { hub: HubProcess; token(user: string): Promise<string>; watcher: R
 async function fallSilent({ hub, token, watcher }: World, silence: Silence, clients: number): Promise<number[]> {
   const users = Array.from({ length: clients }, (_, i) => `${silence.replace(' ', '-')}-${i}`);
   await watcher.ok('watch', { users });
-  return elsewhere(hub, await Promise.all(users.map(token)), async (host, children) => {
+  return elsewhere(hub, await Promise.all(users.map(token)), async (host, child) => {
     await Promise.all(users.map((user) => watcher.next('presence', (push) => push.user === user && push.status === 'online')));
     const began = performance.now();
-    if (silence === 'link down') host.cut();
-    else for (const child of children) child.kill('SIGSTOP');
+    if (silence === 'link down') await host.cut();
+    else child.kill('SIGSTOP');
     const gone = users.map(async (user) => {
       await watcher.next('presence', (push) => push.user === user && push.status === 'offline');
       return performance.now() - began;
@@ -98,7 +98,7 @@ async function fallSilent({ hub, token, watcher }: World, silence: Silence, clie
 /** One client falls silent and comes back from here as the same device; returns how long its ghost stays, in ms. */
 async function comeBack({ hub, token }: World): Promise<number> {
   return elsewhere(hub, [await token('roamer')], async (host) => {
-    host.cut();
+    await host.cut();
     const began = performance.now();
     const client = await RawClient.connect(hub.url, { token: await token('roamer'), device: 'phone' });
     // The watcher and this one; the ghost is only waiting for the answer to its close frame.
@@ -110,22 +110,16 @@ async function comeBack({ hub, token }: World): Promise<number> {
   });
 }
 
-/** Runs clients on another host, one for each token, for as long as `during` takes. */
-async function elsewhere<T>(
-  hub: HubProcess,
-  tokens: readonly string[],
-  during: (host: OtherHost, children: readonly ChildProcess[]) => Promise<T>,
-): Promise<T> {
-  const host = new OtherHost();
-  const children: ChildProcess[] = [];
+/** Runs clients in a process on another host, one for each token, for as long as `during` takes. */
+async function elsewhere<T>(hub: HubProcess, tokens: readonly string[], during: (host: OtherHost, child: ChildProcess) => Promise<T>): Promise<T> {
+  const host = await OtherHost.create();
+  const child = host.spawn(process.execPath, silentClient, `ws://${host.address}:${hub.port}`, 'phone', room, ...tokens);
   try {
-    const url = `ws://${host.address}:${hub.port}`;
-    for (const token of tokens) children.push(host.spawn(process.execPath, silentClient, url, token, 'phone', room));
-    await Promise.all(children.map(ready));
-    return await during(host, children);
+    await ready(child);
+    return await during(host, child);
   } finally {
-    await end(children);
-    host.remove();
+    await end(child);
+    await host.remove();
   }
 }
 
@@ -137,19 +131,15 @@ async function openConnections(hub: HubProcess): Promise<number> {
 function ready(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     child.stdout?.on('data', () => resolve());
-    child.once('exit', (code) => reject(new Error(`a client of the other host ended with ${code}`)));
+    child.once('exit', (code) => reject(new Error(`the clients of the other host ended with ${code}`)));
   });
 }
 
-async function end(children: readonly ChildProcess[]): Promise<void> {
-  await Promise.all(
-    children.map((child) => {
-      if (child.exitCode !== null || child.signalCode !== null) return null;
-      const ended = new Promise((resolve) => child.once('exit', resolve));
-      child.kill('SIGKILL'); // ends a stopped process too
-      return ended;
-    }),
-  );
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  child.kill('SIGKILL'); // ends a stopped process too
+  await ended;
 }
 
 /** Of sockets, since threads come and go with descriptors of their own. Right after a request, so that its connection is always among them. */

@@ -7,7 +7,7 @@ import { connect } from 'node:net';
 import { Flood, type FloodResult } from '../kit/flood.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { upgradeRequest } from '../kit/raw-socket.ts';
-import { passed } from './app.ts';
+import { Bystander } from './bystander.ts';
 import { percentile, rounded } from './percentile.ts';
 import { type FaultKit, type FaultReport, type FaultRow, violationsOf } from './row.ts';
 
@@ -34,13 +34,13 @@ export const row: FaultRow<Size> = {
 
   async run({ sockets, seconds, followers, addresses, probes }, kit): Promise<FaultReport> {
     const hub = await kit.hub({ ...commands, ...cost, connectionsPerUserMax: sockets + 10, acceptPerSecond: 0 });
-    const bystander = await RawClient.connect(hub.url, { user: 'bystander' });
-    const calm = await ackMs(bystander, probes);
+    const bystander = new Bystander(hub.url, kit);
+    const calm = await bystander.acks(probes);
 
     const flood = await Flood.open(hub.port, { connections: sockets, user: () => 'greedy', room: (i) => `room-${i % 5}` });
     kit.defer(() => flood.close());
     const began = performance.now();
-    const [flooded, beside] = await Promise.all([flood.run(commands.userRateLimit * 10, seconds * 1_000), ackMs(bystander, probes)]);
+    const [flooded, beside] = await Promise.all([flood.run(commands.userRateLimit * 10, seconds * 1_000), bystander.acks(probes)]);
     // The sockets' hellos are commands too, and the time of opening them counts.
     const overSockets: Taken = { accepted: flooded.ok, allowed: allowedOf(commands.userRateBurst, commands.userRateLimit, began) };
     kit.say(`${sockets} sockets of one user: ${overSockets.accepted} of at most ${Math.round(overSockets.allowed)}`);
@@ -89,18 +89,6 @@ function holds({ accepted, allowed }: Taken): boolean {
 
 function allowedOf(burst: number, perSecond: number, began: number): number {
   return burst + (perSecond * (performance.now() - began)) / 1_000;
-}
-
-/** Of somebody who asks for little. */
-async function ackMs(client: RawClient, probes: number): Promise<number[]> {
-  const took: number[] = [];
-  for (let i = 0; i < probes; i++) {
-    const began = performance.now();
-    await client.ok('publish', { room: 'calm', body: i });
-    took.push(performance.now() - began);
-    await passed(5);
-  }
-  return took;
 }
 
 /** A user takes all he gets, leaves, and comes back at once, again and again. */

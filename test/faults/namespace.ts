@@ -2,7 +2,8 @@
  * Another host on this machine: a network namespace joined by a pair of virtual interfaces whose link can be taken down, so that
  * a peer falls silent without a FIN or a RST. Needs root and iproute2; `cannotSeparate` says so.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
+import { promisify } from 'node:util';
 
 /** A network for tests only (RFC 2544), of each process its own; one host here, one there. */
 const network = `198.18.${process.pid % 256}`;
@@ -15,8 +16,8 @@ export function cannotSeparate(): string | null {
   if (process.getuid?.() !== 0) return 'network namespaces need root';
   const name = `hubbub-try-${process.pid}`;
   try {
-    ip('netns', 'add', name);
-    ip('netns', 'del', name);
+    execFileSync('ip', ['netns', 'add', name], { stdio: 'ignore' });
+    execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore' });
     return null;
   } catch {
     return 'it can make no network namespaces (iproute2)';
@@ -30,42 +31,47 @@ export class OtherHost {
   readonly #near = `hub${process.pid}a`;
   readonly #far = `hub${process.pid}b`;
 
-  constructor() {
-    ip('netns', 'add', this.#name);
+  static async create(): Promise<OtherHost> {
+    const host = new OtherHost();
+    await ip('netns', 'add', host.#name);
     try {
-      ip('link', 'add', this.#near, 'type', 'veth', 'peer', 'name', this.#far, 'netns', this.#name);
-      ip('addr', 'add', `${here}/30`, 'dev', this.#near);
-      ip('-n', this.#name, 'addr', 'add', `${there}/30`, 'dev', this.#far);
-      ip('-n', this.#name, 'link', 'set', this.#far, 'up');
-      this.connect();
+      await ip('link', 'add', host.#near, 'type', 'veth', 'peer', 'name', host.#far, 'netns', host.#name);
+      await ip('addr', 'add', `${here}/30`, 'dev', host.#near);
+      await ip('-n', host.#name, 'addr', 'add', `${there}/30`, 'dev', host.#far);
+      await ip('-n', host.#name, 'link', 'set', host.#far, 'up');
+      await host.connect();
+      return host;
     } catch (error) {
-      this.remove();
+      await host.remove();
       throw error;
     }
   }
+
+  private constructor() {}
 
   spawn(command: string, ...args: string[]): ChildProcess {
     return spawn('ip', ['netns', 'exec', this.#name, command, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   }
 
-  connect(): void {
-    ip('link', 'set', this.#near, 'up');
+  async connect(): Promise<void> {
+    await ip('link', 'set', this.#near, 'up');
   }
 
   /** From now on nothing crosses, and neither side is told. */
-  cut(): void {
-    ip('-n', this.#name, 'link', 'set', this.#far, 'down');
+  async cut(): Promise<void> {
+    await ip('-n', this.#name, 'link', 'set', this.#far, 'down');
   }
 
-  remove(): void {
+  async remove(): Promise<void> {
     try {
-      ip('link', 'del', this.#near); // at once, and its peer with it; a namespace takes its own time to go
+      await ip('link', 'del', this.#near); // at once, and its peer with it; a namespace takes its own time to go
     } finally {
-      ip('netns', 'del', this.#name);
+      await ip('netns', 'del', this.#name);
     }
   }
 }
 
-function ip(...args: string[]): void {
-  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+/** Not in this turn: sockets of this process have heartbeats to answer. */
+async function ip(...args: string[]): Promise<void> {
+  await promisify(execFile)('ip', args);
 }

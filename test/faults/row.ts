@@ -28,8 +28,10 @@ export type FaultRow<S extends Size = Size> = {
   readonly target: string;
   /** At most some seconds. */
   readonly gate: S;
-  /** At most ten minutes. */
+  /** At most ten minutes, unless `fullMsMax` says otherwise. */
   readonly full: S;
+  /** Its time limit at full size, where that is not the limit of all (run.ts). */
+  readonly fullMsMax?: number;
   /** Why this machine cannot run it, or null. */
   needs?(): string | null;
   run(size: S, kit: FaultKit): Promise<FaultReport>;

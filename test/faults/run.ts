@@ -11,7 +11,7 @@ import { figuresOf, held, type Outcome, verdictOf, writeResults } from './report
 import type { FaultReport, FaultRow } from './row.ts';
 import { loadRows } from './rows.ts';
 
-/** A row that is not done by then hangs. */
+/** A row that is not done by then hangs, unless it has a limit of its own. */
 const rowMsMax = 15 * 60_000;
 
 const { values, positionals } = parseArgs({
@@ -49,7 +49,7 @@ function inItsOwnProcess(row: FaultRow): Promise<FaultReport> {
     execArgv: ['--import', hooks, '--enable-source-maps', '--expose-gc', '--max-old-space-size=12000'],
   });
   return new Promise((resolve) => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), rowMsMax);
+    const timer = setTimeout(() => child.kill('SIGKILL'), row.fullMsMax ?? rowMsMax);
     const broken = (what: string): FaultReport => ({ figures: {}, violations: [what] });
     child.once('message', (report: FaultReport) => resolve(report));
     child.once('exit', (code, signal) => {
