@@ -1,11 +1,12 @@
 /**
- * Builds dist/: the server as tsc emits it, the client as a package folder of its own (dist/client: one bundled file and the
- * types it needs, nothing of the server's dependencies), and the page. `npm run build` and, before them, start and test run it.
+ * Builds dist/: the server as tsc emits it, what it takes from packages in few files (dist/packages), the client as a package
+ * folder of its own (dist/client: one bundled file and the types it needs, nothing of the server's dependencies), and the page.
+ * `npm run build` and, before them, start and test run it.
  */
 import { spawnSync } from 'node:child_process';
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, relative, resolve } from 'node:path';
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -18,6 +19,7 @@ const { version, license } = JSON.parse(readFileSync(join(root, 'package.json'),
 if (process.argv[2] === undefined) rmSync(dist, { recursive: true, force: true });
 compile();
 await packClient();
+await packPackages();
 await packPage();
 
 function compile() {
@@ -83,6 +85,83 @@ function collectTypes(file, found) {
   found.set(file, rewritten);
   for (const next of referred) collectTypes(next, found);
   return found;
+}
+
+/**
+ * A start of the hub would look for some 400 small files of packages, in each thread anew; that takes longer than what they do.
+ * So each file of dist that imports a package gets it from a bundle, which has what dist uses of it and no more. Native code
+ * (better-sqlite3) and what finds its own files (piscina) stay where they are, and so does what `hubbub/testing` shares with tests.
+ */
+async function packPackages() {
+  const folder = join(dist, 'packages');
+  const used = new Map();
+  for (const file of emitted(dist)) {
+    const text = readFileSync(file, 'utf8');
+    const rewritten = text.replace(/^import (.+) from '((?:@[\w-]+\/)?[\w-]+)';$/gm, (line, what, name) => {
+      if (['better-sqlite3', 'piscina'].includes(name)) return line;
+      const [, whole, parts = ''] = /^(\w+)?(?:, )?(?:{(.*)})?$/.exec(what) ?? [];
+      const names = parts.split(',').flatMap((part) => part.trim().split(' as ')[0] || []);
+      used.set(name, new Set([...(used.get(name) ?? []), ...(whole === undefined ? [] : ['default']), ...names]));
+      const target = relative(dirname(file), join(folder, `${fileOf(name)}.js`)).replaceAll(sep, '/');
+      return `import ${what} from '${target.startsWith('.') ? target : `./${target}`}';`;
+    });
+    if (rewritten !== text) writeFileSync(file, rewritten);
+  }
+  const { metafile } = await build({
+    entryPoints: [...used.keys()].map((name) => ({ in: `used:${name}`, out: fileOf(name) })),
+    outdir: folder,
+    absWorkingDir: root,
+    bundle: true,
+    splitting: true,
+    metafile: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.19',
+    legalComments: 'inline',
+    // What was CommonJS asks for Node's own modules by `require`.
+    banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
+    plugins: [
+      {
+        name: 'what is used',
+        setup({ onResolve, onLoad }) {
+          onResolve({ filter: /^used:/ }, ({ path }) => ({ path: path.slice('used:'.length), namespace: 'used' }));
+          onLoad({ filter: /.*/, namespace: 'used' }, ({ path }) => ({
+            contents: `export { ${[...(used.get(path) ?? [])].join(', ')} } from '${path}';`,
+            resolveDir: root,
+          }));
+          // The hub's words are English; these are the others.
+          onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({ contents: "export { default as en } from './en.js';" }));
+        },
+      },
+    ],
+  });
+  writeFileSync(join(folder, 'LICENSES.txt'), licenses(Object.keys(metafile.inputs)));
+}
+
+/** What tsc made for the hub, without the client and what is for tests. */
+function emitted(folder) {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) return [client, join(dist, 'testing'), join(dist, 'page')].includes(path) ? [] : emitted(path);
+    return entry.name.endsWith('.js') ? [path] : [];
+  });
+}
+
+function fileOf(packageName) {
+  return packageName.replace('@', '').replace('/', '-');
+}
+
+/** Most licences want their text to go with every copy. */
+function licenses(inputs) {
+  const folders = new Set(inputs.flatMap((input) => /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1] ?? []));
+  return [...folders]
+    .sort()
+    .map((folder) => {
+      const { name, version, license } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+      const file = readdirSync(join(root, folder)).find((entry) => /^licen[cs]e/i.test(entry));
+      return `${name} ${version} (${license})\n\n${file === undefined ? '' : readFileSync(join(root, folder, file), 'utf8').trim()}\n`;
+    })
+    .join(`\n${'-'.repeat(80)}\n\n`);
 }
 
 async function packPage() {
