@@ -3,7 +3,12 @@
  * the transfer list: posting a slice of a pooled Buffer would copy its pool, transferring one would empty its siblings
  * (DESIGN 11.10).
  */
-const arenaBytesMin = 16 * 1024;
+
+/**
+ * Small, since a calm hub sends a thousand batches a second of one message each: what crosses counts in full as memory outside the receiver's heap, and
+ * with 16 KiB each the main thread collected its whole heap every second or two.
+ */
+const arenaBytesMin = 1024;
 
 export class Arena {
   /** Where to write: at `offset`, after `ensure`. Replaced when it grows, so read it anew after each `ensure`. */
