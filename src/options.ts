@@ -100,7 +100,7 @@ export const optionTable = {
   openCommandsMax: number(1_024, 'unanswered commands of one connection', 1, 100_000),
   watchesMax: number(1_000, 'users one connection may watch', 0, 100_000),
 
-  queueMsMax: number(1_000, 'how far a shard may be behind before commands for it are refused with busy; until then senders are read more slowly', 100, 60_000),
+  queueMsMax: number(5_000, 'how far a shard may be behind before commands for it are refused with busy; until then senders are read more slowly', 100, 60_000),
   heldBytesMax: number(64 * MiB, 'bytes of commands that wait for such a shard before they are refused', 1_024, 16 * 1_024 * MiB),
 
   outboxSoftBytes: number(256 * KiB, 'unsent bytes above which a connection gets no ephemera', 1_024, 1_024 * MiB),

@@ -73,12 +73,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
     drain: async (ms) => {
       await drain({ clock, pool, backend, upgrade }, ms);
       clearInterval(timer);
-      backlog.close();
       backend.close();
     },
     close: () => {
       clearInterval(timer);
-      backlog.close();
       upgrade.draining = true;
       backend.close();
       for (const connection of [...pool.connections.values()]) pool.terminate(connection);
@@ -100,7 +98,7 @@ export function composeGateway(deps: GatewayDeps, firstNumber = 1) {
   const outbox = new Outbox(options, counters, (connection, shard) => shards.tell(shard, { t: 'drained', connection: connection.number }));
   const pool = new Pool(outbox, shards, counters);
   const routing = new Routing(shards, options, counters);
-  const backlog = new Backlog({ clock, log, shards, limits: options, receive: (connection, bytes) => inbound.held(connection, bytes) });
+  const backlog = new Backlog({ clock, log, shards, limits: options, time, receive: (connection, bytes) => inbound.held(connection, bytes) });
   const rates = new Limits(options, clock, shards);
   let lastNumber = firstNumber - 1;
   const nextNumber = (): number => ++lastNumber;
@@ -122,7 +120,7 @@ export function composeGateway(deps: GatewayDeps, firstNumber = 1) {
   const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, backlog, limits: options });
   const upgrade = new Upgrade({ options, clock, log, counters, pool, outbox, inbound, limits: rates, shards: deps.shards, time, nextNumber });
   const reattach = new Reattach({ log, pool, shards, backend, routing, session, backlog, delivery, lastNumber: () => lastNumber });
-  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, time });
+  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, backlog, time });
   return { backend, backlog, counters, inbound, nextNumber, outbox, pool, reattach, shards, sweep, time, upgrade };
 }
 

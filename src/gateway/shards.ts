@@ -13,12 +13,10 @@ export type Shard = {
   link: ShardLink | null;
   /** How many threads it has had. */
   incarnations: number;
-  /** Kept by backlog.ts. `due`: the next frame takes a probe along. `pressed`: it is behind, senders wait. `late`: so far behind that commands are refused. */
+  /** Kept by backlog.ts. `due`: the next frame takes a probe along. `left`: frames until senders wait. `late`: so far behind that commands are refused. */
   due: boolean;
-  pressed: boolean;
+  left: number;
   late: boolean;
-  /** Frames that may wait for the link before it counts as behind. */
-  roundFrames: number;
   readonly slots: Map<RoomKey, Slot>;
   /** The same by the room's name. */
   readonly named: Map<string, Slot>;
@@ -26,7 +24,7 @@ export type Shard = {
 
 export class Shards {
   readonly all: readonly Shard[];
-  /** Called when a probe is due or more waits for the link than should. */
+  /** Called when a probe is due. */
   probing: (shard: Shard) => void = () => {};
 
   constructor(count: number) {
@@ -34,10 +32,9 @@ export class Shards {
       index,
       link: null,
       incarnations: 0,
-      due: false,
-      pressed: false,
+      due: true,
+      left: Number.POSITIVE_INFINITY,
       late: false,
-      roundFrames: Number.POSITIVE_INFINITY,
       slots: new Map<RoomKey, Slot>(),
       named: new Map<string, Slot>(),
     }));
@@ -100,8 +97,8 @@ export class Shards {
     const { link } = shard;
     if (link === null) return;
     link.frame(sender.number, bytes);
-    if (shard.due || link.items >= shard.roundFrames) this.probing(shard);
-    if (shard.pressed) sender.waitsFor = index;
+    if (shard.due) this.probing(shard);
+    if (--shard.left <= 0) sender.waitsFor = index;
   }
 
   /** The sender's scopes have changed. */

@@ -6,6 +6,7 @@
 import type { FilledOptions } from '../options.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Backend } from './backend.ts';
+import type { Backlog } from './backlog.ts';
 import type { Connection } from './connection.ts';
 import { pingFrame } from './frame.ts';
 import type { Outbox } from './outbox.ts';
@@ -15,7 +16,16 @@ import type { Shards } from './shards.ts';
 const intervalMinMs = 20;
 const intervalMaxMs = 1_000;
 
-export type SweepDeps = { options: FilledOptions; clock: Clock; pool: Pool; outbox: Outbox; shards: Shards; backend: Backend; time: SweepTime };
+export type SweepDeps = {
+  options: FilledOptions;
+  clock: Clock;
+  pool: Pool;
+  outbox: Outbox;
+  shards: Shards;
+  backend: Backend;
+  backlog: Backlog;
+  time: SweepTime;
+};
 
 /** Milliseconds that the hub could have listened. */
 export type SweepTime = { now: number };
@@ -33,13 +43,14 @@ export class Sweep {
   }
 
   run(): void {
-    const { clock, pool, backend, time } = this.#deps;
+    const { clock, pool, backend, backlog, time } = this.#deps;
     const tick = clock.tick();
     const late = tick - this.#last > this.intervalMs * 2;
     time.now += late ? this.intervalMs : tick - this.#last;
     this.#last = tick;
     if (late) return;
     backend.sweep();
+    backlog.sweep();
     for (const connection of pool.connections.values()) this.#check(connection, tick);
   }
 

@@ -29,6 +29,9 @@ export class Commits {
   #bytes = 0;
   #sent: { batch: Batch; settled: Settled[]; bytes: number; again: boolean } | null = null;
   #batches = 0;
+  /** Operations so far, and those of them that are settled. */
+  added = 0;
+  done = 0;
 
   constructor(itemsMax: number, bytesMax: number, handlers: CommitHandlers) {
     this.#itemsMax = itemsMax;
@@ -57,6 +60,7 @@ export class Commits {
     if (this.pending >= this.#itemsMax || this.#bytes + inFlight + bytes > this.#bytesMax) return false;
     this.#operations.push(operation);
     this.#settled.push(settled);
+    this.added++;
     this.#bytes += bytes;
     return true;
   }
@@ -106,6 +110,7 @@ export class Commits {
         const unsure = sent.again && typeof outcome === 'object' && outcome.code === 'storage';
         (sent.settled[i] as Settled)(unsure ? { ...outcome, unsure } : outcome, result.ts);
       }
+      this.done += sent.settled.length;
     });
   }
 

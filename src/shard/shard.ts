@@ -26,9 +26,6 @@ import { revoke } from './revoke.ts';
 import { type RoomBus, Rooms } from './rooms.ts';
 import { UserDirectory } from './user-directory.ts';
 
-/** Operations waiting for the store above which the shard counts as behind: two full transactions. */
-const commitsAhead = 8_192;
-
 export type ShardBus = RoomBus & { onMessage(listener: (message: { topic: string; payload: Uint8Array }) => void): void };
 export type ShardDeps = {
   index: number;
@@ -63,8 +60,8 @@ export class Shard {
   #early: { list: (number | ToShard)[]; arena: Buffer }[] = [];
   #commands = 0;
   #failed = false;
-  /** A probe of the gateway is to be answered. */
-  #probed = false;
+  /** A probe of the gateway is answered when so many operations are done; null: none is out. */
+  #probed: number | null = null;
   #stopped: (() => void) | null = null;
 
   constructor(deps: ShardDeps) {
@@ -231,7 +228,7 @@ export class Shard {
       return;
     }
     if (message.t === 'probe') {
-      this.#probed = true;
+      this.#probed = this.#commits.added;
       return;
     }
     if (message.t === 'alive') {
@@ -280,8 +277,8 @@ export class Shard {
       this.#deps.witness.clear(); // users are no matter of the last room's
       this.#open.users.flush(this.#open.outlet);
       this.#commits.flush();
-      if (this.#probed && this.#commits.pending < commitsAhead) {
-        this.#probed = false;
+      if (this.#probed !== null && this.#commits.done >= this.#probed) {
+        this.#probed = null;
         this.#link?.push({ t: 'probed' });
       }
       this.#link?.flush();

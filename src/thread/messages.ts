@@ -41,7 +41,7 @@ export type ToShard =
   | { t: 'watch'; connection: ConnectionId; users: string[] }
   /** After a shard's death and everything above: of the connections numbered so far, through `through`, these are left. */
   | { t: 'alive'; through: ConnectionId; connections: ConnectionId[] }
-  /** Travels with the frames; answered by `probed` behind what they caused, and not while too much waits for the store. */
+  /** Travels with the frames; answered by `probed` once all that came before it is stored and answered. */
   | { t: 'probe' }
   /** The outbox of the connection is below its low-water mark: its next page may be sent. Follows every PAGE. */
   | { t: 'drained'; connection: ConnectionId }
