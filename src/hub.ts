@@ -229,9 +229,12 @@ class Threads {
 
   /** What does not stop it, yet. */
   warnings(): string[] {
-    const free = this.#persistence.stats.diskFreeBytes;
-    if (free === undefined || free >= this.#diskWarnBytes) return [];
-    return [`the disk of the data folder is nearly full: ${Math.floor(free / 2 ** 20)} MiB are left`];
+    const { diskFreeBytes: free, walBytes = 0, walHeld } = this.#persistence.stats;
+    const mib = (bytes: number): string => `${Math.floor(bytes / 2 ** 20)} MiB`;
+    return [
+      ...(free !== undefined && free < this.#diskWarnBytes ? [`the disk of the data folder is nearly full: ${mib(free)} are left`] : []),
+      ...(walHeld === 1 ? [`another process holds an old state of the database open: the write-ahead log has ${mib(walBytes)}`] : []),
+    ];
   }
 
   stats(): HubStats {

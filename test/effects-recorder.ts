@@ -27,6 +27,8 @@ export class EffectsRecorder implements Effects {
   readonly commits: PendingCommit[] = [];
   /** Reads not answered yet. */
   readonly reads: PendingRead[] = [];
+  /** How many there were. */
+  asked = 0;
   /** As if the shard's queue of operations were full. */
   full = false;
   readonly #feed = new Feed();
@@ -80,6 +82,7 @@ export class EffectsRecorder implements Effects {
   }
 
   read<K extends ReadKind>(query: ReadQuery & { read: K }, done: (reply: ReadReply[K]) => void, failed: (error: CodedError) => void): void {
+    this.asked++;
     this.reads.push({ query, done: done as (reply: never) => void, failed });
   }
 

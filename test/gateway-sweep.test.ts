@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { WebSocket } from 'ws';
 import { Backend } from '../src/gateway/backend.ts';
+import { Backlog } from '../src/gateway/backlog.ts';
 import { Connection } from '../src/gateway/connection.ts';
 import { Counters } from '../src/gateway/counters.ts';
 import { Outbox } from '../src/gateway/outbox.ts';
@@ -56,7 +57,8 @@ function setUp(given: HubOptions = {}) {
   const pool = new Pool(outbox, shards, counters);
   const time: SweepTime = { now: 0 };
   const backend = new Backend({ clock, shards, routing: new Routing(shards, options, counters), nextNumber: () => 1 });
-  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, time });
+  const backlog = new Backlog({ clock, log: () => {}, shards, limits: options, time, receive: () => {} });
+  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, backlog, time });
   /** Lets time pass as sweeps on time see it. */
   const pass = (ms: number): void => {
     for (let end = tick + ms; tick < end; ) {

@@ -102,6 +102,8 @@ export class RoomNode extends EffectsRecorder implements RoomEffects {
   #mids = 0;
   #ids = 0;
   lastDelivered = 0;
+  /** Pages that were encoded, in their order; kept for ever. */
+  readonly replays: (readonly EntryRecord[])[] = [];
 
   constructor(store: PaperStore, room = 'r', some: Partial<RoomLimits> = {}, node = 0) {
     super();
@@ -170,6 +172,22 @@ export class RoomNode extends EffectsRecorder implements RoomEffects {
     const client = this.clients.get(to.id);
     if ('stored' in push) client?.seqs.push(push.stored.seq);
     else client?.pushes.push(push);
+  }
+  replay(_room: RoomState, to: Connection, records: readonly EntryRecord[]): void {
+    this.replays.push(records);
+    this.page(
+      to,
+      records.map((stored) => ({ stored })),
+    );
+  }
+  replayAgain(_room: RoomState, to: Connection, seq: number): number | null {
+    const page = this.replays.find((records) => (records[0]?.seq ?? seq + 1) <= seq && seq <= (records.at(-1)?.seq ?? 0));
+    if (page === undefined) return null;
+    this.page(
+      to,
+      page.filter((record) => record.seq >= seq).map((stored) => ({ stored })),
+    );
+    return page.at(-1)?.seq ?? null;
   }
   replyEntries(to: Connection, id: number | undefined, fields: object, entries: readonly EntryRecord[]): void {
     this.reply(to, id, { ...fields, entries: entries.map(({ seq }) => seq) });

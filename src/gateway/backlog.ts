@@ -104,7 +104,8 @@ export class Backlog {
   /** From time to time: whether a probe is out for too long. */
   sweep(): void {
     const { time, limits } = this.#deps;
-    for (const round of this.#rounds) if (round.sent !== null && time.now - round.sent.time > limits.queueMsMax) this.#refuse(round, 'it did not answer in time');
+    for (const round of this.#rounds)
+      if (round.sent !== null && time.now - round.sent.time > limits.queueMsMax) this.#refuse(round, 'it did not answer in time');
   }
 
   #round(shard: Shard): Round {

@@ -69,7 +69,7 @@ export abstract class Sender {
   device = '';
   scopes: readonly string[] = none;
   home = 0;
-  /** A shard that is behind and has just been sent something more (-1: none). */
+  /** A shard that has enough under way and has just been sent something more (-1: none). */
   waitsFor = -1;
   /** By shard: whether it knows of this sender. */
   readonly opened: boolean[];

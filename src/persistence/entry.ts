@@ -12,6 +12,7 @@ import { ReadServer } from './reader.ts';
 import { SqliteStore } from './sqlite.ts';
 import { SqliteReader } from './sqlite-reader.ts';
 import type { StoreOptions } from './store.ts';
+import { WalSize } from './wal-size.ts';
 import { Writer } from './writer.ts';
 
 export type PersistenceTask = {
@@ -41,9 +42,10 @@ export async function runPersistence({ control, witness: memory, options, shards
   });
   const writer = new Writer({ store, shards, maintainMs, clock: systemClock, witness, failed: fail });
   const disk = new DiskSpace({ folder: options.data, warnBytes: diskWarnBytes, log: logTo(control) });
+  const wal = new WalSize({ folder: options.data, log: logTo(control) });
   const served: Served = {
     connect: (_index, port) => writer.connect(port),
-    stats: () => ({ ...writer.stats(), lockWaits: store.waits, ...disk.stats() }),
+    stats: () => ({ ...writer.stats(), lockWaits: store.waits, ...disk.stats(), ...wal.stats() }),
     stop: (stopped) => writer.stop(stopped),
   };
   try {
@@ -52,6 +54,7 @@ export async function runPersistence({ control, witness: memory, options, shards
   } finally {
     still();
     disk.close();
+    wal.close();
     writer.release();
     store.abandon();
     control.close();

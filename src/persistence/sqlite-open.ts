@@ -33,7 +33,8 @@ const sqliteMin = '3.51.3';
 const synchronous = { 'power-loss': 2, process: 1 } as const;
 /** 16 MiB: large enough that commits seldom pay for it, small enough that one takes some 10 ms. */
 const checkpointPages = 4_096;
-const walBytesMax = 64 * 1024 * 1024;
+/** Cut back to it whenever it is begun anew. */
+export const walBytesMax = 64 * 1024 * 1024;
 /** A reader may wait: nobody's commit waits for it. */
 const readerTimeoutMs = 1_000;
 

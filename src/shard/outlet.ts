@@ -40,6 +40,7 @@ import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection, Pushable, Settled } from './actor.ts';
 import type { Commits } from './commits.ts';
 import type { Feed } from './feed.ts';
+import { Pages } from './pages.ts';
 import type { Reads } from './reads.ts';
 import type { Ephemeral, RoomEffects, RoomState } from './room-state.ts';
 import type { Rooms } from './rooms.ts';
@@ -63,11 +64,13 @@ export class Outlet implements RoomEffects {
   readonly #link: Link<ToGateway, ToShard>;
   readonly #mids: Mids;
   readonly #msgpack = new MsgpackWriter();
+  readonly #pages: Pages;
 
   constructor(deps: OutletDeps) {
     this.#deps = deps;
     this.#link = deps.link;
     this.#mids = new Mids(deps.clock.random);
+    this.#pages = new Pages(deps.link);
   }
 
   get epoch(): string {
@@ -139,7 +142,34 @@ export class Outlet implements RoomEffects {
     this.#deps.feed.sent(to);
   }
 
+  replay(room: RoomState, to: Connection, records: readonly EntryRecord[]): void {
+    const first = records[0];
+    if (!to.open || first === undefined) return this.skip(to);
+    this.#name(room.name);
+    // A page finds its entries by counting.
+    if ((records.at(-1) ?? first).seq - first.seq !== records.length - 1) {
+      return this.page(
+        to,
+        records.map((stored) => ({ stored })),
+      );
+    }
+    const starts: number[] = [];
+    for (const record of records) {
+      starts.push(this.#link.arena.offset);
+      this.#entry(record, to.format);
+    }
+    this.#pages.keep(room.key, to.format, first.seq, starts);
+    this.replayAgain(room, to, first.seq);
+  }
+
+  replayAgain(room: RoomState, to: Connection, seq: number): number | null {
+    const last = to.open ? this.#pages.send(room.key, to, seq) : null;
+    if (last !== null) this.#deps.feed.sent(to);
+    return last;
+  }
+
   tell(message: ToGateway): void {
+    if (message.t === 'forget') this.#pages.forget(message.roomKey);
     this.#link.push(message);
   }
 

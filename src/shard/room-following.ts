@@ -7,15 +7,13 @@ import { authorize } from '../protocol/authorize.ts';
 import type { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import type { Gap, Replies } from '../protocol/pushes.ts';
-import type { EntryRecord } from '../thread/messages.ts';
 import type { Connection } from './actor.ts';
 import { audienceOf, joined } from './room-audience.ts';
 import { catchUp } from './room-log.ts';
+import { goLive, turn } from './room-pages.ts';
 import { likeAbsence, refuseAccess } from './room-refusal.ts';
 import type { RoomEffects, RoomState, Subscriber } from './room-state.ts';
 import { deliverApplied, drop, mayFollow } from './room-subscribers.ts';
-
-const pageEntries = 500;
 
 export function subscribe(room: RoomState, connection: Connection, command: Command<'subscribe'>, effects: RoomEffects): void {
   const refusal = mayFollow(room, connection);
@@ -185,63 +183,4 @@ function follow(room: RoomState, connection: Connection, presence: boolean, posi
   announce();
   if (subscriber.state.is === 'behind' && subscriber.state.position >= room.headSeq) goLive(room, subscriber, effects);
   else effects.feed(connection, () => turn(room, subscriber, effects));
-}
-
-function goLive(room: RoomState, subscriber: Subscriber, effects: RoomEffects): void {
-  deliverApplied(room, effects); // those who are live already get what was applied in this turn; it was replayed to this one
-  const attachment = ++room.attachments;
-  subscriber.state = { is: 'live', attachment };
-  effects.attach(room, subscriber.connection, room.headSeq + 1, subscriber.presence, attachment);
-}
-
-/** One page for a subscriber that is behind: from the tail if it reaches back far enough, else from the store. */
-function turn(room: RoomState, subscriber: Subscriber, effects: RoomEffects): void {
-  const { connection, state } = subscriber;
-  if (room.subscribers.get(connection.id) !== subscriber || state.is === 'live') return effects.skip(connection);
-  if (state.position >= room.headSeq) {
-    goLive(room, subscriber, effects);
-    return effects.skip(connection);
-  }
-  const records = room.tail.from(state.position + 1, room.limits.pageBytesMax);
-  if (records !== null) return sendPage(room, subscriber, records, effects);
-  effects.read(
-    {
-      read: 'entries',
-      room: room.name,
-      from: state.position + 1,
-      to: room.headSeq,
-      limit: pageEntries,
-      bytesMax: room.limits.pageBytesMax,
-      kind: null,
-      descending: false,
-    },
-    ({ entries }) => sendPage(room, subscriber, entries, effects),
-    (error) => {
-      if (room.subscribers.get(connection.id) === subscriber) {
-        drop(room, connection, effects);
-        effects.push(connection, { op: 'unsubscribed', room: room.name, reason: error.code });
-      }
-      effects.skip(connection);
-    },
-  );
-}
-
-function sendPage(room: RoomState, subscriber: Subscriber, records: readonly EntryRecord[], effects: RoomEffects): void {
-  const { connection, state } = subscriber;
-  if (room.subscribers.get(connection.id) !== subscriber || state.is === 'live') return effects.skip(connection);
-  const first = records[0];
-  // Trimmed or deleted while it was being fed: say so, and go on after the hole.
-  const to = (first?.seq ?? room.headSeq + 1) - 1;
-  if (to > state.position)
-    effects.push(connection, { op: 'gap', room: room.name, gaps: [{ room: room.name, from: state.position + 1, to, reason: 'trimmed' }] });
-  state.position = records.at(-1)?.seq ?? room.headSeq;
-  if (records.length === 0) effects.skip(connection);
-  else
-    effects.page(
-      connection,
-      records.map((stored) => ({ stored })),
-    );
-  if (state.position >= room.headSeq) return goLive(room, subscriber, effects);
-  effects.reached(room, connection, state.position);
-  effects.feed(connection, () => turn(room, subscriber, effects));
 }

@@ -32,6 +32,10 @@ export interface RoomEffects extends Effects {
   detach(room: RoomState, to: Connection): void;
   /** What was sent to a subscriber that is behind has brought it to `seq`. In the same turn as that. */
   reached(room: RoomState, to: Connection, seq: number): void;
+  /** A page of dense entries: ends the turn of the connection as `page` does, and is kept a while for others who are behind. */
+  replay(room: RoomState, to: Connection, records: readonly EntryRecord[]): void;
+  /** The same from `seq` on, as far as it was sent to somebody lately; the last seq that was sent, or null for none, and the turn goes on. */
+  replayAgain(room: RoomState, to: Connection, seq: number): number | null;
   /** An `ok` with these fields and `entries`. */
   replyEntries(to: Connection, id: number | undefined, fields: object, entries: readonly EntryRecord[]): void;
   /** The room has something to flush at the end of this turn. */
@@ -89,6 +93,8 @@ export class RoomState {
   readonly ahead = new Map<number, EntryRecord>();
   /** While the store is read above the head: who waits for the next read. */
   catching: CaughtUp[] | null = null;
+  /** Pages that the store is asked for, each with those who wait for it. */
+  readonly paging: { readonly from: number; readonly waiting: Subscriber[] }[] = [];
   /** Connections whose position the store is asked about, each with what ends that wait because a later command replaces it. */
   readonly locating = new Map<ConnectionId, () => void>();
   /** The head that other nodes were last told. */

@@ -14,6 +14,8 @@ export class Arena {
   /** Where to write: at `offset`, after `ensure`. Replaced when it grows, so read it anew after each `ensure`. */
   buffer: Buffer;
   offset = 0;
+  /** How many batches were given away: what lies in the arena is there until the next one. */
+  taken = 0;
   #expected = arenaBytesMin;
 
   constructor() {
@@ -42,6 +44,7 @@ export class Arena {
     if (this.offset === 0) return null;
     // A mean that rises at once and falls slowly: a burst must not leave every later flush with a large empty arena.
     this.#expected = Math.max(arenaBytesMin, this.offset, Math.floor(this.#expected * 0.9));
+    this.taken++;
     const taken = this.buffer.buffer as ArrayBuffer;
     this.buffer = Buffer.allocUnsafeSlow(this.#expected);
     this.offset = 0;
