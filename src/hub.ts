@@ -128,7 +128,7 @@ class Threads {
   readonly #persistence: Thread;
   readonly #readers: Thread[];
   readonly #shards: Thread[];
-  /** For whichever shard dies next. */
+  /** For whichever thread dies next. */
   readonly #spare: Spare;
   /** From when the hub can be asked: how long a start takes concerns nobody. */
   #stalls: Stalls | null = null;
@@ -155,34 +155,37 @@ class Threads {
     });
     const store: StoreOptions = { ...options, node: v7(), exclusive: true };
     const module = (path: string) => new URL(path, import.meta.url).href;
+    const [shardModule, storeModule] = [module('./worker.js'), module('./persistence/entry.js')];
+    const loads = [
+      { filename: shardModule, name: 'loadShard' },
+      { filename: storeModule, name: 'loadPersistence' },
+    ];
+    // The largest heap, since it may take any place: a bound costs nothing before it is needed.
+    this.#spare = new Spare({ loads, heapMb: Math.max(...Object.values(heapMb)) }, deps.log);
+    const { hangMs, storeHangMs: callHangMs, restartsMax } = options;
+    const usual = { spare: this.#spare, hangMs, callHangMs, restartsMax, overlap: true, frameBytesMax: 0, died: () => {} };
     const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & Partial<ThreadSpec>) =>
-      new Thread(
-        { role, index, heapMb: heapMb[role], ...hang, spare: null, restartsMax: options.restartsMax, overlap: true, frameBytesMax: 0, died: () => {}, ...rest },
-        watched,
-      );
-    const hang = { hangMs: options.hangMs, callHangMs: options.storeHangMs };
+      new Thread({ role, index, heapMb: heapMb[role], ...usual, ...rest }, watched);
     const persistenceTask = () => ({ options: store, shards, maintainMs, diskWarnBytes: options.diskWarnBytes });
     this.#persistence = spec('persistence', 0, {
-      filename: module('./persistence/entry.js'),
+      filename: storeModule,
       name: 'runPersistence',
       task: persistenceTask,
       overlap: false,
-      started: (thread) => this.#eachReady(this.#shards, (shard) => link(shard, thread)),
+      started: (thread) => this.#linkStore(thread),
     });
     this.#readers = Array.from({ length: options.readers }, (_, index) =>
       spec('reader', index, {
-        filename: module('./persistence/entry.js'),
+        filename: storeModule,
         name: 'runReader',
         task: persistenceTask,
-        started: (thread) => this.#eachReady(this.#shards, (shard) => link(shard, thread)),
+        started: (thread) => this.#linkStore(thread),
       }),
     );
-    this.#spare = new Spare({ filename: module('./worker.js'), load: 'loadShard', heapMb: heapMb.shard }, deps.log);
     this.#shards = Array.from({ length: shards }, (_, index) =>
       spec('shard', index, {
-        filename: module('./worker.js'),
+        filename: shardModule,
         name: 'runShard',
-        spare: this.#spare,
         task: () => ({ options, shards, barred: this.quarantine.barred() }),
         frameBytesMax: options.frameBytesMax,
         started: (thread) => this.#linkShard(thread),
@@ -257,6 +260,11 @@ class Threads {
     this.#eachReady(this.#readers, (reader) => link(shard, reader));
     this.#eachReady([this.#persistence], (persistence) => link(shard, persistence));
     this.#spare.keep(shard.incarnation > 1 ? nextSpareMs : firstSpareMs);
+  }
+
+  #linkStore(store: Thread): void {
+    this.#eachReady(this.#shards, (shard) => link(shard, store));
+    if (store.incarnation > 1) this.#spare.keep(nextSpareMs);
   }
 
   #eachReady(threads: readonly Thread[], use: (thread: Thread) => void): void {

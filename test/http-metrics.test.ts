@@ -10,10 +10,10 @@ beforeEach(() => {
 afterEach(() => metrics.close());
 
 /** Samples by name and labels; throws where the text is not what Prometheus reads, or says a thing twice. */
-async function render(stats: Parameters<Metrics['render']>[0]): Promise<{ samples: Map<string, number>; types: Map<string, string> }> {
+async function render(stats: Parameters<Metrics['render']>[0], of = metrics): Promise<{ samples: Map<string, number>; types: Map<string, string> }> {
   const samples = new Map<string, number>();
   const types = new Map<string, string>();
-  for (const line of (await metrics.render(stats)).split('\n')) {
+  for (const line of (await of.render(stats)).split('\n')) {
     if (line === '' || line.startsWith('# HELP ')) continue;
     const type = /^# TYPE ([a-z_:]+) (counter|gauge|histogram)$/.exec(line);
     if (type) {
@@ -85,6 +85,21 @@ describe('metrics', () => {
     const { samples, types } = await render({ shard0: batch.stats(), shard1: batch.stats() });
     expect(types.get('hubbub_shard_batch_items')).toBe('histogram');
     for (const thread of [0, 1]) expect(samples.get(`hubbub_shard_batch_items_count{thread="${thread}"}`)).toBe(1);
+  });
+
+  it('the delay of the main event loop leaves out the time that its measuring waits', async () => {
+    const perMs = 1e6;
+    const delays = new Map([
+      [50, 9.9 * perMs],
+      [99, 12.5 * perMs],
+      [100, 60 * perMs],
+    ]);
+    const yes = (): boolean => true;
+    const measured = { enable: yes, disable: yes, reset: () => {}, percentile: (share: number) => delays.get(share) ?? Number.NaN };
+    const { samples } = await render({}, new Metrics(measured));
+    expect(samples.get('hubbub_event_loop_delay_seconds{quantile="0.5"}')).toBe(0);
+    expect(samples.get('hubbub_event_loop_delay_seconds{quantile="0.99"}')).toBeCloseTo(0.0025);
+    expect(samples.get('hubbub_event_loop_delay_seconds{quantile="1"}')).toBeCloseTo(0.05);
   });
 
   it('tells the delay of the main event loop, and the process', async () => {

@@ -213,7 +213,7 @@ describe('Thread', () => {
   });
 
   it('a successor lives in the spare thread, which had loaded its modules; without one it loads them', async () => {
-    const spare = new Spare({ filename, load: 'load', heapMb: 32 }, () => {});
+    const spare = new Spare({ loads: [{ filename, name: 'load' }], heapMb: 32 }, () => {});
     onTestFinished(() => spare.close());
     const watched = watch({}, { spare });
     await watched.thread.start();
@@ -238,7 +238,7 @@ describe('Thread', () => {
   it('a spare thread that cannot be made is told of, and costs no successor', async () => {
     let tell: (line: string) => void = () => {};
     const told = new Promise<string>((resolve) => (tell = resolve));
-    const spare = new Spare({ filename, load: 'nothing of that name', heapMb: 32 }, (_level, message) => tell(message));
+    const spare = new Spare({ loads: [{ filename, name: 'nothing of that name' }], heapMb: 32 }, (_level, message) => tell(message));
     onTestFinished(() => spare.close());
     spare.keep(0);
     expect(await told).toBe('a spare thread could not be made ready');

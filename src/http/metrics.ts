@@ -8,6 +8,11 @@ import { Counter, Gauge, type Metric, Registry } from 'prom-client';
 import { type HistogramStats, splitHistograms } from '../thread/histogram.ts';
 import type { HubStats, StatValue } from './deps.ts';
 
+/** How often the delay of the event loop is measured. */
+const delayEveryMs = 10;
+
+/** What `monitorEventLoopDelay` gives; tests give theirs. */
+export type DelayHistogram = Pick<IntervalHistogram, 'enable' | 'disable' | 'percentile' | 'reset'>;
 type Row = { readonly help: string; readonly counter?: true; readonly label?: string };
 const counter = (help: string, label?: string): Row => ({ help, counter: true, ...(label ? { label } : {}) });
 const gauge = (help: string, label?: string): Row => ({ help, ...(label ? { label } : {}) });
@@ -86,9 +91,10 @@ const rows: Readonly<Record<string, Row>> = {
 /** Observes the main thread until `close`. */
 export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
-  readonly #delay: IntervalHistogram = monitorEventLoopDelay({ resolution: 10 });
+  readonly #delay: DelayHistogram;
 
-  constructor() {
+  constructor(delay: DelayHistogram = monitorEventLoopDelay({ resolution: delayEveryMs })) {
+    this.#delay = delay;
     this.#delay.enable();
   }
 
@@ -109,9 +115,14 @@ export class Metrics {
     this.#delay.disable();
   }
 
+  /** What Node measures is the time from one turn of its timer to the next, which includes the time that the timer waits anyway. */
+  #delaySeconds(quantile: number): number {
+    return Math.max(0, this.#delay.percentile(quantile * 100) / 1e6 - delayEveryMs) / 1_000 || 0;
+  }
+
   #addProcess(registry: Registry): void {
     const delay = new Gauge({ name: 'hubbub_event_loop_delay_seconds', help: 'Delay of the main event loop', labelNames: ['quantile'], registers: [registry] });
-    for (const quantile of [0.5, 0.99, 1]) delay.set({ quantile: String(quantile) }, this.#delay.percentile(quantile * 100) / 1e9 || 0);
+    for (const quantile of [0.5, 0.99, 1]) delay.set({ quantile: String(quantile) }, this.#delaySeconds(quantile));
     this.#delay.reset();
     const memory = process.memoryUsage();
     const cpu = process.cpuUsage();

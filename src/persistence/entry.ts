@@ -32,6 +32,9 @@ type Served = {
   stop(stopped: () => void): void;
 };
 
+/** Loads what both tasks need, for a thread that may come to run one. */
+export function loadPersistence(): void {}
+
 export async function runPersistence({ control, witness: memory, options, shards, maintainMs, diskWarnBytes }: PersistenceTask): Promise<void> {
   const witness = new Witness(memory);
   const still = witness.beat();

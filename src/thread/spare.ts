@@ -1,6 +1,6 @@
 /**
  * The pools that worker threads live in, and one that is kept ready: its thread has loaded its modules and waits for a life to
- * end, so that the next one need not wait for them. `hub.ts` keeps one for its shards; `supervisor.ts` takes it.
+ * end, so that the next one need not wait for them. `hub.ts` keeps one for threads of all roles; `supervisor.ts` takes it.
  */
 import { Piscina } from 'piscina';
 import type { Log } from './log.ts';
@@ -20,8 +20,8 @@ export function poolOfOne(heapMb: number, failed: (error: unknown) => void): Pis
   return pool;
 }
 
-/** `load`: a task in the module `filename` that does nothing; running it loads the module. */
-export type SpareSpec = { filename: string; load: string; heapMb: number };
+/** `loads`: tasks that do nothing, with the modules they are in; running them loads the modules. */
+export type SpareSpec = { loads: readonly { filename: string; name: string }[]; heapMb: number };
 
 export class Spare {
   readonly #spec: SpareSpec;
@@ -57,7 +57,7 @@ export class Spare {
   }
 
   #make(): void {
-    const { filename, load, heapMb } = this.#spec;
+    const { loads, heapMb } = this.#spec;
     const failed = (error: unknown) => {
       if (this.#closed || this.#pool !== pool) return;
       this.#log('warn', 'a spare thread could not be made ready', { error: String(error) });
@@ -65,6 +65,6 @@ export class Spare {
     };
     const pool = poolOfOne(heapMb, failed);
     this.#pool = pool;
-    pool.run(undefined, { filename, name: load }).catch(failed);
+    for (const load of loads) pool.run(undefined, load).catch(failed);
   }
 }

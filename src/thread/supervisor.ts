@@ -222,7 +222,9 @@ export class Thread {
       this.#ending = null;
     }
     if (this.#stopping) return;
-    this.#timer = setTimeout(() => this.#run(), restartDelayMs * 2 ** Math.min(5, this.#restarts.length - 1));
+    // At once after the first death of a while; what dies again and again gets time for its cause to pass.
+    const again = this.#restarts.length - 1;
+    this.#timer = setTimeout(() => this.#run(), again === 0 ? 0 : restartDelayMs * 2 ** Math.min(5, again));
   }
 
   /** Counts the death; false: it was one too many. */

@@ -16,32 +16,42 @@ import { type FaultKit, type FaultReport, violationsOf } from './row.ts';
 
 export type Struck = 'shard' | 'persistence' | 'reader';
 /**
- * `faults`: how many of the pairs of thread and way to die a round has, picked by the seed; `calmAcks`: before the first one. `hangMs` and `storeHangMs`: the
- * hub's; `nativeS`: how long the native call lasts, in seconds.
+ * `faults`: how many of the pairs of thread and way to die a round has, picked by the seed. `paceMs`: a user's, between an ack and his next message.
+ * `calmMs`: watched before each fault, and again once its rooms are back. `hangMs` and `storeHangMs`: the hub's; `nativeS`: how long the native call lasts, in seconds.
  */
-export type ThreadSize = { rounds: number; faults: number; users: number; calmAcks: number; hangMs: number; storeHangMs: number; nativeS: number };
+export type ThreadSize = {
+  rounds: number;
+  faults: number;
+  users: number;
+  paceMs: number;
+  calmMs: number;
+  hangMs: number;
+  storeHangMs: number;
+  nativeS: number;
+};
+
+const hows = ['throw', 'reject', 'loop', 'memory', 'native'] as const;
+type How = (typeof hows)[number];
 
 const shards = 2;
-const paceMs = 4;
+/** Before anything is measured: code gets fast. */
+const warmUpAcks = 200;
 const pollMs = 10;
 
 type Stats = Record<string, Record<string, number>>;
 type Acked = { room: string; at: number; ms: number };
-type Pause = { what: Struck; how: string; ms: number; lagMs: number; backMs: number };
+/** One fault: how long acks of rooms of its thread paused, and what each of the others took; `calm`: what all took just before. */
+type Strike = { how: How; pauseMs: number; backMs: number; lagMs: number; calmLagMs: number; calm: number[]; others: number[] };
 
 export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, kit: FaultKit): Promise<FaultReport> {
   const folder = kit.folder();
   const { hangMs, storeHangMs } = size;
   // The faults strike whatever room is written to; none of them is to be set aside for it.
   const hub = await kit.hub({ shards, hangMs, storeHangMs, tailItemsMax: 16, quarantineMs: 1_000, ...brittle(folder) });
-  const crowd = new Crowd(hub, kit, roomsOfEach());
+  const crowd = new Crowd(hub, kit, roomsOfEach(), size.paceMs);
   await crowd.gather(size.users);
-  await crowd.acks(size.calmAcks);
-  const calm = crowd.take();
-  const calmLagMs = await lagOf(hub);
-  const hows = ['throw', 'reject', 'loop', 'memory', `native${size.nativeS}`];
-  const pauses: Pause[] = [];
-  const disturbed: number[] = [];
+  await crowd.acks(warmUpAcks);
+  const strikes: Strike[] = [];
   let roundAt = 0;
   for (let round = 0; round < size.rounds; round++) {
     // No thread more often than restarts are allowed within a minute.
@@ -50,54 +60,48 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
     const faults = whats.flatMap((what) => hows.map((how) => ({ what, how })));
     while (faults.length > size.faults) faults.splice(kit.random.int(faults.length), 1);
     for (const { what, how } of faults) {
+      // Before as during: the hub is asked just as often.
+      await replaced(hub, what, null, size.calmMs);
       const before = await statsOf(hub);
-      await lagOf(hub);
+      const calm = crowd.take().map(({ ms }) => ms);
+      const calmLagMs = await lagOf(hub);
       const began = performance.now();
-      writeFileSync(join(folder, what), how);
+      writeFileSync(join(folder, what), how === 'native' ? `native${size.nativeS}` : how);
       await until(() => !existsSync(join(folder, what)));
-      const struck = await replaced(hub, what, before);
-      const back = performance.now();
+      const struck = await replaced(hub, what, before, 0);
+      const backMs = performance.now() - began;
       await crowd.acksOfEachRoom();
+      await replaced(hub, what, null, size.calmMs);
       const acked = crowd.take();
-      const affected = (room: string): boolean => what !== 'shard' || `shard${placeOf(room, shards)}` === struck;
-      const ms = longestGap(
-        began,
-        acked.filter(({ room }) => affected(room)),
-      );
-      pauses.push({ what, how: how.replace(/[\d.]+/, ''), ms, lagMs: await lagOf(hub), backMs: back - began });
-      for (const { room, ms } of acked) if (!affected(room)) disturbed.push(ms);
-      kit.say(`${what} ${how}: ${struck} replaced, longest pause of acks ${Math.round(ms)} ms, back after ${Math.round(back - began)} ms`);
+      const affected = ({ room }: Acked): boolean => what !== 'shard' || `shard${placeOf(room, shards)}` === struck;
+      const pauseMs = longestGap(began, acked.filter(affected));
+      const others = acked.filter((one) => !affected(one)).map(({ ms }) => ms);
+      strikes.push({ how, pauseMs, backMs, lagMs: await lagOf(hub), calmLagMs, calm, others });
+      kit.say(`${what} ${how}: ${struck} replaced, longest pause of acks ${Math.round(pauseMs)} ms, back after ${Math.round(backMs)} ms`);
     }
   }
   const violations = await crowd.end();
-  const hung = (how: string): boolean => how === 'loop' || how === 'native';
-  const of = (wanted: (how: string) => boolean): number | string => p99(pauses.flatMap(({ how, ms }) => (wanted(how) ? [ms] : [])));
-  const calmP99 = percentile(
-    calm.map(({ ms }) => ms),
-    0.99,
-  );
-  const others = whats.includes('shard') ? percentile(disturbed, 0.99) : null;
+  const pauses = ofEach(strikes, (some) => most(some, 'pauseMs'));
+  const others = whats.includes('shard') ? ofEach(strikes, othersChange) : null;
+  const lagMs = most(strikes, 'lagMs');
   return {
     figures: {
-      faults: pauses.length,
+      faults: strikes.length,
       acked: crowd.acked,
       lost: violations.filter((line) => line.startsWith('I1')).length,
-      pauseP99MsOfThrowRejectMemory: of((how) => !hung(how)),
-      pauseP99MsOfLoop: of((how) => how === 'loop'),
-      pauseP99MsOfNativeCall: of((how) => how === 'native'),
-      mainLoopLagMaxMsCalm: rounded(calmLagMs),
-      mainLoopLagMaxMs: rounded(Math.max(...pauses.map(({ lagMs }) => lagMs))),
-      ackP99MsCalm: rounded(calmP99),
-      backP99Ms: p99(pauses.map(({ backMs }) => backMs)),
-      ...(others === null ? {} : { ackP99MsOfOtherShards: rounded(others), changeOfItPercent: rounded((others / calmP99 - 1) * 100) }),
+      ...named('pauseMaxMsOf', pauses),
+      backMaxMs: rounded(most(strikes, 'backMs')),
+      mainLoopLagMaxMsCalm: rounded(most(strikes, 'calmLagMs')),
+      mainLoopLagMaxMs: rounded(lagMs),
+      ...(others === null ? {} : named('otherShardAckP99ChangePercentOf', others)),
     },
     violations,
-    missed: Object.entries({
-      'acks pause more than 1 s for a thread that ended by itself': pauses.some(({ how, ms }) => !hung(how) && ms > 1_000),
-      'acks pause more than 5 s for a loop': pauses.some(({ how, ms }) => how === 'loop' && ms > 5_000),
-      'the main loop lagged more than 50 ms': pauses.some(({ lagMs }) => lagMs > 50),
-      'acks of the other shards changed by more than 20 %': others !== null && others > calmP99 * 1.2,
-    }).flatMap(([miss, so]) => (so ? [miss] : [])),
+    missed: [
+      ...(pauses.ThrowOrReject > 1_000 ? ['acks pause more than 1 s for a thread that threw or rejected'] : []),
+      ...(pauses.Loop > 5_000 ? ['acks pause more than 5 s for a loop'] : []),
+      ...(lagMs > 50 ? ['the main loop lagged more than 50 ms'] : []),
+      ...Object.entries(others ?? {}).flatMap(([how, change]) => (change > 20 ? [`acks of the other shard changed by more than 20 % (${how})`] : [])),
+    ],
   };
 }
 
@@ -107,6 +111,7 @@ class Crowd {
   readonly #hub: HubProcess;
   readonly #kit: FaultKit;
   readonly #rooms: readonly string[];
+  readonly #paceMs: number;
   readonly #clients: RawClient[] = [];
   readonly #writing: Promise<void>[] = [];
   readonly #odd: string[] = [];
@@ -114,10 +119,11 @@ class Crowd {
   #waiting: (() => void)[] = [];
   #ended = false;
 
-  constructor(hub: HubProcess, kit: FaultKit, rooms: readonly string[]) {
+  constructor(hub: HubProcess, kit: FaultKit, rooms: readonly string[], paceMs: number) {
     this.#hub = hub;
     this.#kit = kit;
     this.#rooms = rooms;
+    this.#paceMs = paceMs;
   }
 
   async gather(users: number): Promise<void> {
@@ -177,7 +183,7 @@ class Crowd {
       this.acked++;
       this.#recent.push({ room, at, ms: at - began });
       for (const go of this.#waiting.splice(0)) go();
-      await sleep(paceMs);
+      await sleep(this.#paceMs);
     }
   }
 
@@ -185,7 +191,7 @@ class Crowd {
   async #read(client: RawClient): Promise<void> {
     while (!this.#ended) {
       await this.#repeat(client, 'history', { room: this.#rooms[0], after: 0, limit: 5 });
-      await sleep(paceMs);
+      await sleep(this.#paceMs);
     }
   }
 
@@ -223,24 +229,50 @@ async function lagOf(hub: HubProcess): Promise<number> {
   return Number(/^hubbub_event_loop_delay_seconds\{quantile="1"\} (\S+)/m.exec(text)?.[1]) * 1_000;
 }
 
-/** Waits until a thread of the role has had one more life, and its successor is there; its name. */
-async function replaced(hub: HubProcess, what: Struck, before: Stats): Promise<string> {
-  let struck: string | undefined;
+/**
+ * Looks until a thread of the role has had one more life than `before` says, its successor is there, and `ms` have passed; the thread's name. Without
+ * `before` it looks just as hard and at nothing.
+ */
+async function replaced(hub: HubProcess, what: Struck, before: Stats | null, ms: number): Promise<string> {
+  const over = performance.now() + ms;
+  let struck = '';
   await until(async () => {
     const stats = await statsOf(hub);
-    struck = Object.keys(stats).find((thread) => thread.startsWith(what) && (stats[thread]?.restarts ?? 0) > (before[thread]?.restarts ?? 0));
-    return struck !== undefined && (await fetch(`${hub.http}/readyz`)).ok;
+    const { ok } = await fetch(`${hub.http}/readyz`);
+    struck = Object.keys(stats).find((thread) => thread.startsWith(what) && (stats[thread]?.restarts ?? 0) > (before?.[thread]?.restarts ?? 0)) ?? '';
+    return (before === null || struck !== '') && ok && performance.now() >= over;
   });
-  return struck ?? '';
+  return struck;
 }
 
 async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await sleep(pollMs);
 }
 
-/** Of none where the seed picked no fault of the kind. */
-function p99(values: readonly number[]): number | string {
-  return values.length === 0 ? 'none' : rounded(percentile(values, 0.99));
+/** A figure of each kind of end. */
+function ofEach(
+  strikes: readonly Strike[],
+  figure: (strikes: readonly Strike[]) => number,
+): Record<'ThrowOrReject' | 'Memory' | 'Loop' | 'NativeCall', number> {
+  const of = (...wanted: How[]): number => figure(strikes.filter(({ how }) => wanted.includes(how)));
+  return { ThrowOrReject: of('throw', 'reject'), Memory: of('memory'), Loop: of('loop'), NativeCall: of('native') };
+}
+
+/** With their names; without those that the seed picked no fault for. */
+function named(prefix: string, figures: Readonly<Record<string, number>>): Record<string, number> {
+  const there = Object.entries(figures).filter(([, value]) => Number.isFinite(value));
+  return Object.fromEntries(there.map(([kind, value]) => [`${prefix}${kind}`, rounded(value)]));
+}
+
+function most(strikes: readonly Strike[], of: 'pauseMs' | 'backMs' | 'lagMs' | 'calmLagMs'): number {
+  return Math.max(...strikes.map((strike) => strike[of]));
+}
+
+/** How much longer the slowest in a hundred acks of the other shard's rooms took than just before. */
+function othersChange(strikes: readonly Strike[]): number {
+  const before = strikes.flatMap(({ calm }) => calm);
+  const others = strikes.flatMap((strike) => strike.others);
+  return (percentile(others, 0.99) / percentile(before, 0.99) - 1) * 100;
 }
 
 function longestGap(began: number, acked: readonly Acked[]): number {
