@@ -38,6 +38,7 @@ export const row: FaultRow<Size> = {
     const pair = makeCertificate(kit.folder(), 'slow');
     const secure = await kit.hub({ ...options, tlsCert: pair.cert, tlsKey: pair.key });
     const guests = new Bystander(hub.url, kit);
+    await guests.loginsDuring(passed(calmSeconds * 500), 0); // warm
     const calmMs = await guests.loginsDuring(passed(calmSeconds * 1_000), loginPauseMs);
     const before = [openFiles(hub.pid), openFiles(secure.pid)] as const;
 
