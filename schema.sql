@@ -1,5 +1,5 @@
--- Hubbub's database, version 1. Read when a new file is opened, in one transaction; changes come as numbered migrations in
--- src/persistence/sqlite-open.ts. WAL, synchronous FULL (NORMAL with --durability process). All times are ms since 1970.
+-- Hubbub's database, version 2. Read when a new file is opened, in one transaction; changes come as numbered migrations in
+-- src/persistence/sqlite-migrate.ts. WAL, synchronous FULL (NORMAL with --durability process). All times are ms since 1970.
 -- Names of users and rooms are interned; what grows is append-mostly and keyed by integers.
 
 create table meta (
@@ -87,34 +87,37 @@ create unique index entries_mid on entries (mid, room) where mid is not null;  -
 
 -- A user's inbox: numbers of items. `low_n`: every item below it has ended.
 create table inboxes (
-  user       integer primary key,
-  head_n     integer not null default 0,
-  low_n      integer not null default 1,
-  items      integer not null default 0,     -- waiting ones, and the bytes of their bodies
-  bytes      integer not null default 0,
-  sent_n     integer not null default 0,     -- high-water marks over all devices
-  received_n integer not null default 0
+  user        integer primary key,
+  head_n      integer not null default 0,
+  low_n       integer not null default 1,
+  items       integer not null default 0,    -- waiting ones, and the bytes of their bodies
+  bytes       integer not null default 0,
+  sent_n      integer not null default 0,    -- high-water marks over all devices
+  received_n  integer not null default 0,
+  waits_since integer,                       -- no item that waits was queued before this, none of the ledger ended before
+  ends_since  integer                        -- that: who has something for maintenance is found by them, not by an index of items
 ) strict;
+create index inboxes_waits on inboxes (waits_since) where waits_since is not null;
+create index inboxes_ends on inboxes (ends_since) where ends_since is not null;
 
--- What waits in inboxes, and what became of it (the ledger), until ledgerAgeMs after it ended.
+-- What waits in inboxes (ended = 0, from low_n on), and what became of the rest (the ledger), until ledgerAgeMs after it
+-- ended. A whole range is sent, received or ends at once, so a time stands in its last item only: null is that of the next
+-- item that has one, 0 is never. What was lost has its own times, and null is never.
 create table inbox (
   user        integer not null,
   n           integer not null,
-  room        integer not null,
-  seq         integer not null,
+  entry       integer not null,              -- its id, ever growing, so that the index does so at its right edge
   origin      text,                          -- the device of this user that sent it, and needs no copy
   bytes       integer not null,
   queued_at   integer not null,
   sent_at     integer,
   received_at integer,
-  read_at     integer,
-  ended_at    integer,                       -- null: it waits
-  ended       integer not null default 0,    -- 1 every known device has it, 2 expired, 3 dropped
+  read_at     integer,                       -- each item's own
+  ended_at    integer,
+  ended       integer not null default 0,    -- 2 expired, 3 dropped
   primary key (user, n)
 ) strict, without rowid;
-create index inbox_entry on inbox (room, seq);
-create index inbox_waiting on inbox (queued_at) where ended_at is null;
-create index inbox_ended on inbox (ended_at) where ended_at is not null;
+create index inbox_entry on inbox (entry);
 
 -- Ranges a user lost and has not acked on every device.
 create table inbox_losses (

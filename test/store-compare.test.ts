@@ -156,6 +156,7 @@ const options: fc.Arbitrary<Partial<StoreOptions>> = fc.record({
   inboxBytesMax: fc.integer({ min: 40, max: 200 }),
   inboxOverflow: fc.constantFrom('drop-oldest' as const, 'reject' as const),
   deviceAgeMs: fc.constantFrom(5 * day, 100 * day),
+  ledgerAgeMs: fc.constantFrom(5 * day, 100 * day),
 });
 
 it('the two agree', { timeout: 60_000 }, async () => {

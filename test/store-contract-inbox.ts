@@ -267,6 +267,56 @@ export function inboxContract(open: OpenBench): void {
     expect(await states(bench, null, 'dm:a:b', mid(2))).toMatchObject([{ state: 'queued' }]);
   });
 
+  it('every item has the times of the ranges it was in, and what was passed over has none', async () => {
+    const bench = await open({ inboxItemsMax: 6 });
+    await bench.commit(connect('b', 1), connect('b', 2, { device: 'tablet' }), ...[1, 2, 3, 4, 5, 6].map((i) => direct('a', 'b', { mid: mid(i) })));
+    const at = async (...operations: Parameters<Bench['commit']>) => {
+      bench.ts += 1;
+      await bench.commit(...operations);
+    };
+    await at({ type: 'sent', user: 'b', through: 2 });
+    await at(ack('b', 1));
+    await at({ type: 'sent', user: 'b', through: 4 });
+    await at(direct('a', 'b')); // no room: 1 is dropped, which the phone has
+    await at(ack('b', 5), ack('b', 2, 'tablet')); // 5 was never said to be sent
+    await at(ack('b', 6, 'tablet'));
+    await at({ type: 'sent', user: 'b', through: 7 });
+    const times = [];
+    for (let i = 1; i <= 6; i++) {
+      const [one] = await states(bench, 'b', 'dm:a:b', mid(i));
+      times.push([one?.state, ...[one?.sentAt, one?.receivedAt, one?.endedAt].map((ts) => (ts === undefined ? null : ts - startTs))]);
+    }
+    expect(times).toEqual([
+      ['received', 1, 2, 4],
+      ['received', 1, 5, null],
+      ['received', 3, 5, null],
+      ['received', 3, 5, null],
+      ['received', null, 5, null],
+      ['received', 7, 6, null],
+    ]);
+  });
+
+  it('the ledger forgets from the oldest item on: what ended early waits for those before it', async () => {
+    const bench = await open({ inboxAgeMs: 2 * day, ledgerAgeMs: day });
+    bench.ts += day;
+    await bench.commit(connect('b', 1), direct('a', 'b', { mid: mid(1) }));
+    await bench.reopen(); // with a clock that went back, so that what came later is older
+    bench.ts = startTs;
+    await bench.commit(direct('a', 'b', { mid: mid(2) }));
+    bench.ts += 2 * day + 1;
+    await bench.maintain();
+    await bench.commit(connect('b', 1), ack('b', 0));
+    bench.ts += day - 1;
+    await bench.commit(ack('b', 1));
+    bench.ts += 2;
+    await bench.maintain();
+    const left = async () => [(await states(bench)).length, (await states(bench, null, 'dm:a:b', mid(2))).length];
+    expect(await left()).toEqual([1, 1]);
+    bench.ts += day;
+    await bench.maintain();
+    expect(await left()).toEqual([0, 0]);
+  });
+
   it('what waits in an inbox outlives the deletion of its room', async () => {
     const bench = await open();
     await bench.commit(changing('r', 0, { type: 'create', settings: {}, owner: 'a' }));

@@ -99,9 +99,10 @@ function delivery(model: StoreModel, { room: name, mid, user }: Query<'delivery'
   for (const [recipient, { items }] of [...model.inboxes.all].sort(([a], [b]) => byBytes(a, b))) {
     if (user === null ? recipient === entry.from : recipient !== user) continue;
     const marks = found.members.get(recipient);
-    for (const item of items) {
-      const forgotten = item.endedAt !== null && item.endedAt < model.ts - model.options.ledgerAgeMs;
-      if (item.entry.room === name && item.entry.seq === entry.seq && !forgotten) deliveries.push(deliveryOf(recipient, item, marks));
+    // The ledger forgets from the oldest item on.
+    const kept = items.findIndex(({ endedAt }) => endedAt === null || endedAt >= model.ts - model.options.ledgerAgeMs);
+    for (const item of kept === -1 ? [] : items.slice(kept)) {
+      if (item.entry.room === name && item.entry.seq === entry.seq) deliveries.push(deliveryOf(recipient, item, marks));
     }
   }
   return { sender: entry.from, deliveries };

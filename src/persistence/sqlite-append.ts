@@ -40,10 +40,11 @@ export class Appends {
     if (room?.exists === true && room.auth === authSeq && (origin === undefined || this.#inboxes.takesAll)) {
       const seq = room.head + 1;
       const sender = from === null ? null : this.#users.id(from);
-      if (this.#put(room, seq, 0, mid, sender, turn.ts, thread, body)) {
+      const id = this.#put(room, seq, 0, mid, sender, turn.ts, thread, body);
+      if (id !== null) {
         if (origin === undefined) return seq;
         const entry: EntryRecord = { room: name, seq, kind: 'message', mid, from, ts: turn.ts, thread, body };
-        this.#inboxes.add(this.#inboxes.ofDirect(room, from, origin), room.id, entry, turn);
+        this.#inboxes.add(this.#inboxes.ofDirect(room, from, origin), id, entry, turn);
         return seq;
       }
     }
@@ -70,22 +71,22 @@ export class Appends {
     const room = found ?? this.#rooms.insert(operation.room);
     const seq = room.head + 1;
     if (!room.exists && change?.type !== 'create') this.#found(room, autoCreate, seq, turn.ts);
-    if (!this.#put(room, seq, kinds.indexOf(operation.kind), mid, sender, turn.ts, operation.thread, operation.body)) {
-      throw new Error(`the mid ${mid} is free and taken at once`); // unless the index is damaged
-    }
+    const id = this.#put(room, seq, kinds.indexOf(operation.kind), mid, sender, turn.ts, operation.thread, operation.body);
+    if (id === null) throw new Error(`the mid ${mid} is free and taken at once`); // unless the index is damaged
     if (change !== null) this.#apply(room, change, seq, turn.ts);
-    if (recipients.length > 0) this.#inboxes.add(recipients, room.id, entryOf(operation, seq, turn.ts), turn);
+    if (recipients.length > 0) this.#inboxes.add(recipients, id, entryOf(operation, seq, turn.ts), turn);
     return { code: 'ok', seq };
   }
 
-  /** False: the mid is in use. */
-  #put(room: Room, seq: number, kind: number, mid: string | null, sender: number | null, ts: number, thread: string | null, body: StoredBody): boolean {
+  /** The entry's id; null: the mid is in use. */
+  #put(room: Room, seq: number, kind: number, mid: string | null, sender: number | null, ts: number, thread: string | null, body: StoredBody): number | null {
     const midBytes = mid === null ? null : uuidBytes(mid, this.#mid);
     const threadBytes = thread === null ? null : uuidBytes(thread, this.#thread);
-    if (this.#insert.run(room.id, seq, kind, midBytes, sender, ts, threadBytes, body).changes === 0) return false;
+    const { changes, lastInsertRowid } = this.#insert.run(room.id, seq, kind, midBytes, sender, ts, threadBytes, body);
+    if (changes === 0) return null;
     room.head = seq;
     this.#rooms.touch(room);
-    return true;
+    return Number(lastInsertRowid);
   }
 
   #refusal({ authSeq, autoCreate, change }: Append, room: Room | undefined): Outcome | null {

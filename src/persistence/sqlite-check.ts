@@ -3,7 +3,8 @@
  * breaches. Called by the operator's command, also while a hub runs; it writes nothing, and its memory does not grow with the data.
  */
 import type { Clock } from '../thread/clock.ts';
-import { type Db, openDatabase, openForReading, reasonOf, schemaText } from './sqlite-open.ts';
+import { versionOf } from './sqlite-migrate.ts';
+import { type Db, openDatabase, openForReading, reasonOf, StoreError, schemaText, schemaVersion } from './sqlite-open.ts';
 import { roles } from './sqlite-words.ts';
 
 export type Counts = { rooms: number; entries: number; users: number; members: number; inboxItems: number; epochs: number };
@@ -23,7 +24,6 @@ const references: readonly (readonly [table: string, column: string, target: str
   ['all_marks', 'user', 'users'],
   ['inboxes', 'user', 'users'],
   ['inbox', 'user', 'users'],
-  ['inbox', 'room', 'rooms'],
   ['inbox_losses', 'user', 'users'],
   ['devices', 'user', 'users'],
   ['connections', 'user', 'users'],
@@ -83,12 +83,18 @@ const rules: readonly Rule[] = [
   },
   {
     sql: `select u.name as user, b.items, b.bytes, i.items as waiting, i.weight, i.lowest, b.low_n as low from inboxes b join users u on u.id = b.user left join (
-        select user, count(*) as items, sum(bytes) as weight, min(n) as lowest from inbox where ended_at is null group by user) i on i.user = b.user
-      where b.items <> coalesce(waiting, 0) or b.bytes <> coalesce(weight, 0) or lowest < low`,
-    say: ({ user, items, bytes, waiting, weight, lowest, low }) =>
+        select i.user, count(*) as items, sum(i.bytes) as weight, min(queued_at) as lowest from inbox i join inboxes o on o.user = i.user
+        where i.n >= o.low_n and ended = 0 group by i.user) i on i.user = b.user
+      where b.items <> coalesce(waiting, 0) or b.bytes <> coalesce(weight, 0) or lowest < coalesce(b.waits_since, lowest + 1)`,
+    say: ({ user, items, bytes, waiting, weight }) =>
       items !== (waiting ?? 0) || bytes !== (weight ?? 0)
         ? `inbox of ${user}: ${items} items of ${bytes} bytes are counted, ${waiting ?? 0} of ${weight ?? 0} wait`
-        : `inbox of ${user}: item ${lowest} waits, but everything below ${low} is said to have ended`,
+        : `inbox of ${user}: an item waits that maintenance will not find when it is too old`,
+  },
+  {
+    sql: `select u.name as user, b.low_n as low from inboxes b join users u on u.id = b.user join inbox i on i.user = b.user and i.n = b.low_n - 1
+      where i.ended_at is null or b.ends_since is null`,
+    say: ({ user, low }) => `inbox of ${user}: everything below ${low} is said to have ended, and nothing says when`,
   },
   {
     sql: `select u.name as user, b.head_n as head from inboxes b join users u on u.id = b.user where sent_n > head_n or received_n > head_n or low_n > head_n + 1
@@ -102,12 +108,13 @@ const rules: readonly Rule[] = [
     say: ({ user }) => `inbox of user number ${user}: there are items and no inbox`,
   },
   {
-    sql: `select u.name as user, i.n, i.room, i.seq from inbox i join users u on u.id = i.user
-      where ended_at is null and not exists (select 1 from entries e where e.room = i.room and e.seq = i.seq)`,
-    say: ({ user, n, seq }) => `inbox of ${user}: item ${n} waits, and its entry ${seq} is gone`,
+    sql: `select u.name as user, i.n from inbox i join users u on u.id = i.user
+      where ended = 0 and n >= (select low_n from inboxes b where b.user = i.user) and not exists (select 1 from entries e where e.id = i.entry)`,
+    say: ({ user, n }) => `inbox of ${user}: item ${n} waits, and its entry is gone`,
   },
   {
-    sql: `select u.name as user, i.n from inbox i join users u on u.id = i.user where (ended_at is null) <> (ended = 0) or ended not between 0 and 3
+    sql: `select u.name as user, i.n from inbox i join users u on u.id = i.user join inboxes b on b.user = i.user
+      where ended not in (0, 2, 3) or (n >= low_n and (ended_at is null) <> (ended = 0)) or (ended <> 0 and ended_at is null)
       union all select u.name, l.from_n from inbox_losses l join users u on u.id = l.user where from_n > to_n or reason not in (2, 3)`,
     say: ({ user, n }) => `inbox of ${user}: what became of item ${n} cannot be`,
   },
@@ -129,6 +136,8 @@ export function check(data: string, clock: Clock): CheckResult {
   const started = clock.tick();
   const db = openForReading(data);
   try {
+    if (versionOf(db) < schemaVersion)
+      throw new StoreError(`the data in ${data} is of an earlier version: the next start of the hub brings it up to date, then it can be checked`);
     db.pragma('temp_store = file');
     db.exec('begin'); // one state, whatever a hub writes meanwhile
     const found = new Findings();
@@ -175,10 +184,17 @@ function differingSchema(db: Db): string[] {
     const [wanted, there] = [fresh, db].map(
       (one) => new Map(one.prepare("select name, sql from sqlite_schema where name not like 'sqlite_%'").raw().all() as [string, string][]),
     ) as [Map<string, string>, Map<string, string>];
-    return [...wanted].filter(([name, sql]) => there.get(name) !== sql).map(([name]) => `${name}: the table or index is missing, or another one`);
+    return [...wanted]
+      .filter(([name, sql]) => bare(there.get(name) ?? '') !== bare(sql))
+      .map(([name]) => `${name}: the table or index is missing, or another one`);
   } finally {
     fresh.close();
   }
+}
+
+/** Without comments and line breaks, which a later version may have changed. */
+function bare(sql: string): string {
+  return sql.replace(/--.*$/gm, '').replace(/\s+/g, ' ');
 }
 
 function countsOf(db: Db): Counts {
@@ -194,7 +210,7 @@ function countsOf(db: Db): Counts {
     entries: count('entries'),
     users: count('users'),
     members: count('members'),
-    inboxItems: count('inbox where ended_at is null'),
+    inboxItems: count('inbox i join inboxes b on b.user = i.user where i.n >= b.low_n and i.ended = 0'),
     epochs: count('epochs'),
   };
 }

@@ -1,89 +1,57 @@
-/**
- * The row of each user's inbox as the writing transactions see it: what is changed in it stays in memory until the
- * transaction ends, so that a hundred items for one user cost one update, and a user who was here lately costs no select.
- * `of` reads a row again when another process has written since.
- */
+/** The row of each user's inbox as the writing transactions see it, and how it is read and written back. */
 import type { Statement } from 'better-sqlite3';
-import { Cache } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
+import { WriteBack } from './sqlite-write-back.ts';
 
 const inboxesMax = 100_000;
 
-type Row = { user: number; head: number; low: number; items: number; bytes: number; sent: number; received: number };
+type Row = { user: number; head: number; low: number; items: number; bytes: number; sent: number; received: number; waits: number | null; ends: number | null };
 export type Inbox = Row & {
-  /** The count of foreign writes when this was read. */
-  seen: number;
   /** Whether the table has a row. */
   stored: boolean;
-  /** It differs from the row. */
-  dirty: boolean;
+  /** As the table has them: they seldom change, and have indexes. */
+  storedWaits: number | null;
+  storedEnds: number | null;
 };
-type Values = [head: number, low: number, items: number, bytes: number, sent: number, received: number, user: number];
 
 export class InboxRows {
-  readonly #cache = new Cache<number, Inbox>(inboxesMax);
+  readonly kept: WriteBack<number, Inbox>;
   readonly #read: Statement<[number], Row>;
-  readonly #insert: Statement<Values>;
-  readonly #update: Statement<Values>;
-  #dirty: Inbox[] = [];
-  #foreign = 0;
 
   constructor(db: Db) {
-    this.#read = db.prepare('select user, head_n as head, low_n as low, items, bytes, sent_n as sent, received_n as received from inboxes where user = ?');
-    this.#insert = db.prepare('insert into inboxes (head_n, low_n, items, bytes, sent_n, received_n, user) values (?, ?, ?, ?, ?, ?, ?)');
-    this.#update = db.prepare('update inboxes set head_n = ?, low_n = ?, items = ?, bytes = ?, sent_n = ?, received_n = ? where user = ?');
+    this.#read = db.prepare(
+      `select user, head_n as head, low_n as low, items, bytes, sent_n as sent, received_n as received, waits_since as waits, ends_since as ends
+       from inboxes where user = ?`,
+    );
+    const insert = db.prepare('insert into inboxes (head_n, low_n, items, bytes, sent_n, received_n, user) values (?, ?, ?, ?, ?, ?, ?)');
+    const update = db.prepare('update inboxes set head_n = ?, low_n = ?, items = ?, bytes = ?, sent_n = ?, received_n = ? where user = ?');
+    const updateSince = db.prepare('update inboxes set waits_since = ?, ends_since = ? where user = ?');
+    this.kept = new WriteBack(inboxesMax, (inbox) => {
+      const { head, low, items, bytes, sent, received, user, waits, ends } = inbox;
+      (inbox.stored ? update : insert).run(head, low, items, bytes, sent, received, user);
+      inbox.stored = true;
+      if (waits === inbox.storedWaits && ends === inbox.storedEnds) return;
+      updateSince.run(waits, ends, user);
+      inbox.storedWaits = waits;
+      inbox.storedEnds = ends;
+    });
   }
 
   /** Changed in place, followed by `touch`. Who never got anything has an empty one. */
   of(user: number): Inbox {
-    const cached = this.#cache.get(user);
-    if (cached !== undefined && cached.seen === this.#foreign) return cached;
+    const kept = this.kept.get(user);
+    if (kept !== undefined) return kept;
     const row = this.#read.get(user);
-    const inbox: Inbox = {
-      user,
-      head: row?.head ?? 0,
-      low: row?.low ?? 1,
-      items: row?.items ?? 0,
-      bytes: row?.bytes ?? 0,
-      sent: row?.sent ?? 0,
-      received: row?.received ?? 0,
-      seen: this.#foreign,
-      stored: row !== undefined,
-      dirty: false,
-    };
-    this.#cache.set(user, inbox);
-    return inbox;
+    const read = row ?? { user, head: 0, low: 1, items: 0, bytes: 0, sent: 0, received: 0, waits: null, ends: null };
+    return this.kept.keep(user, { ...read, stored: row !== undefined, storedWaits: read.waits, storedEnds: read.ends });
   }
 
   touch(inbox: Inbox): void {
-    if (inbox.dirty) return;
-    inbox.dirty = true;
-    this.#dirty.push(inbox);
+    this.kept.touch(inbox);
   }
+}
 
-  /** Before every commit, and before a savepoint is released. */
-  flush(): void {
-    for (const inbox of this.#dirty) {
-      const { head, low, items, bytes, sent, received, user } = inbox;
-      (inbox.stored ? this.#update : this.#insert).run(head, low, items, bytes, sent, received, user);
-      inbox.stored = true;
-      inbox.dirty = false;
-    }
-    this.#dirty = [];
-  }
-
-  /** Another process has written: what is cached is to be read again. */
-  foreignWrite(): void {
-    this.#foreign++;
-  }
-
-  /** After a rollback. */
-  forget(): void {
-    this.#dirty = [];
-    this.#cache.clear();
-  }
-
-  rotate(): void {
-    this.#cache.rotate();
-  }
+/** Of a lower bound and a time: the lower one. */
+export function earlier(bound: number | null, ts: number): number {
+  return bound === null || ts < bound ? ts : bound;
 }

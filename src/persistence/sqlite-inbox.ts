@@ -6,7 +6,8 @@
 import type { Statement } from 'better-sqlite3';
 import { dmUsers } from '../protocol/names.ts';
 import type { Append, EntryRecord, InboxItem, InboxLoss } from '../thread/messages.ts';
-import { type Inbox, InboxRows } from './sqlite-inbox-rows.ts';
+import { InboxMarks } from './sqlite-inbox-marks.ts';
+import { earlier, type Inbox, InboxRows } from './sqlite-inbox-rows.ts';
 import type { Users } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
 import type { Room } from './sqlite-rooms.ts';
@@ -18,23 +19,19 @@ export type Turn = { readonly ts: number; readonly notices: (InboxItem | InboxLo
 export type Recipient = { user: string; id: number; origin: string | null };
 type Bounds = Pick<StoreOptions, 'inboxItemsMax' | 'inboxBytesMax' | 'inboxOverflow'>;
 
-/** Items one operation ends or marks at most; the rest follows with the next, so that no call takes long. */
-const chunkMax = 2_048;
+/** Items one operation ends at most; the rest follows with the next, so that no call takes long. */
+const chunkMax = 16_384;
 /** Ranges of losses kept for a user; beyond it the oldest two become one. */
 const lossesMax = 64;
 
 export class Inboxes {
   readonly rows: InboxRows;
+  readonly #marks: InboxMarks;
   readonly #users: Users;
   readonly #bounds: Bounds;
-  readonly #insert: Statement<[number, number, number, number, string | null, number, number]>;
+  readonly #insert: Statement<[number, number, number, string | null, number, number]>;
   readonly #lowest: Statement<[number, number], { n: number; bytes: number }>;
-  readonly #end: Statement<[number, number, number, number]>;
   readonly #weigh: Statement<[number, number, number], { items: number; bytes: number }>;
-  readonly #done: Statement<[number, number, number, number]>;
-  readonly #doneReceived: Statement<[number, number, number, number, number, number, number]>;
-  readonly #sent: Statement<[number, number, number, number]>;
-  readonly #received: Statement<[number, number, number, number]>;
   readonly #otherDevices: Statement<[number, string], number>;
   readonly #lowestCursor: Statement<[number], number | null>;
   readonly #cursor: Statement<[number, string], number>;
@@ -54,17 +51,10 @@ export class Inboxes {
     this.#users = users;
     this.#bounds = bounds;
     this.rows = new InboxRows(db);
-    this.#insert = db.prepare('insert into inbox (user, n, room, seq, origin, bytes, queued_at) values (?, ?, ?, ?, ?, ?, ?)');
-    this.#lowest = db.prepare('select n, bytes from inbox where user = ? and n >= ? and ended_at is null order by n limit 1');
-    this.#end = db.prepare('update inbox set ended_at = ?, ended = ? where user = ? and n = ?');
-    const waitingBetween = 'user = ? and n between ? and ? and ended_at is null';
-    this.#weigh = db.prepare(`select count(*) as items, coalesce(sum(bytes), 0) as bytes from inbox where ${waitingBetween}`);
-    this.#done = db.prepare(`update inbox set ended_at = ?, ended = ${ended.received} where ${waitingBetween}`);
-    this.#doneReceived = db.prepare(
-      `update inbox set ended_at = ?, ended = ${ended.received}, received_at = case when received_at is null and n >= ? and n <= ? then ? else received_at end where ${waitingBetween}`,
-    );
-    this.#sent = db.prepare(`update inbox set sent_at = ? where ${waitingBetween} and sent_at is null`);
-    this.#received = db.prepare(`update inbox set received_at = ? where ${waitingBetween} and received_at is null`);
+    this.#marks = new InboxMarks(db);
+    this.#insert = db.prepare('insert into inbox (user, n, entry, origin, bytes, queued_at) values (?, ?, ?, ?, ?, ?)');
+    this.#lowest = db.prepare('select n, bytes from inbox where user = ? and n >= ? and ended = 0 order by n limit 1');
+    this.#weigh = db.prepare('select count(*) as items, coalesce(sum(bytes), 0) as bytes from inbox where user = ? and n between ? and ? and ended = 0');
     this.#otherDevices = db.prepare<[number, string], number>('select count(*) from devices where user = ? and device <> ?').pluck();
     this.#lowestCursor = db.prepare<[number], number | null>('select min(acked) from devices where user = ?').pluck();
     this.#cursor = db.prepare<[number, string], number>('select acked from devices where user = ? and device = ?').pluck();
@@ -120,16 +110,17 @@ export class Inboxes {
     return recipients.every(({ user, id }) => user === (origin?.user ?? from) || !this.#overflows(this.#weighed(id, bytes, ts), bytes));
   }
 
-  add(recipients: readonly Recipient[], room: number, entry: EntryRecord, turn: Turn): void {
+  add(recipients: readonly Recipient[], entryId: number, entry: EntryRecord, turn: Turn): void {
     const bytes = bodyBytes(entry.body);
     for (const { user, id, origin } of recipients) {
       const inbox = this.#weighed(id, bytes, turn.ts);
       if (this.#overflows(inbox, bytes)) this.#dropOldest(inbox, user, bytes, turn);
       const n = inbox.head + 1;
-      this.#insert.run(id, n, room, entry.seq, origin, bytes, turn.ts);
+      this.#insert.run(id, n, entryId, origin, bytes, turn.ts);
       inbox.head = n;
       inbox.items++;
       inbox.bytes += bytes;
+      inbox.waits = earlier(inbox.waits, turn.ts);
       this.rows.touch(inbox);
       if (origin !== null) this.#passOwn.run(n, id, origin, n - 1);
       turn.notices.push({ t: 'inbox', user, n, entry, origin });
@@ -139,10 +130,9 @@ export class Inboxes {
   sent(user: string, through: number, ts: number): void {
     const id = this.#users.id(user);
     const inbox = this.of(id);
-    const to = Math.min(through, inbox.head, inbox.sent + chunkMax);
+    const to = Math.min(through, inbox.head);
     if (to <= inbox.sent) return;
-    this.#sent.run(ts, id, inbox.sent + 1, to);
-    inbox.sent = to;
+    this.#marks.sent(inbox, to, ts);
     this.rows.touch(inbox);
   }
 
@@ -153,8 +143,7 @@ export class Inboxes {
     const before = this.#cursor.get(id, device);
     if (before === undefined) return;
     let cursor = Math.max(before, Math.min(through, inbox.head));
-    const got = { from: inbox.received + 1, to: Math.min(cursor, inbox.received + chunkMax) };
-    inbox.received = Math.max(inbox.received, got.to);
+    const got = cursor;
     while (cursor < inbox.head && this.#origin.get(id, cursor + 1) === device) cursor++; // its own words were never sent to it
     this.#moveCursor.run(cursor, ts, id, device);
     this.#settle(inbox, ts, got);
@@ -171,7 +160,7 @@ export class Inboxes {
   lose(user: string, id: number, items: readonly { n: number; bytes: number }[], reason: LossCode, turn: Turn): void {
     const inbox = this.of(id);
     this.#lose(inbox, user, items, reason, turn);
-    inbox.low = this.#lowest.get(id, inbox.low)?.n ?? inbox.head + 1;
+    inbox.low = this.firstWaiting(inbox);
     this.rows.touch(inbox);
   }
 
@@ -179,7 +168,13 @@ export class Inboxes {
   firstCursor(user: number): number {
     const inbox = this.of(user);
     const next = inbox.head + 1;
-    return Math.min(this.#lowest.get(user, inbox.low)?.n ?? next, this.#firstLoss.get(user) ?? next) - 1;
+    return Math.min(this.firstWaiting(inbox), this.#firstLoss.get(user) ?? next) - 1;
+  }
+
+  /** The first item that waits, or the next there will be. Everything below it has ended. */
+  firstWaiting(inbox: Inbox): number {
+    if (inbox.items === 0) return inbox.head + 1;
+    return this.#lowest.get(inbox.user, inbox.low)?.n ?? inbox.head + 1;
   }
 
   of(user: number): Inbox {
@@ -200,7 +195,7 @@ export class Inboxes {
 
   #dropOldest(inbox: Inbox, user: string, bytes: number, turn: Turn): void {
     const dropped: { n: number; bytes: number }[] = [];
-    const left = { user: inbox.user, low: inbox.low, items: inbox.items, bytes: inbox.bytes };
+    const left = { low: inbox.low, items: inbox.items, bytes: inbox.bytes };
     while (this.#overflows(left, bytes)) {
       const oldest = this.#lowest.get(inbox.user, left.low);
       if (oldest === undefined) break;
@@ -216,7 +211,7 @@ export class Inboxes {
   #lose(inbox: Inbox, user: string, items: readonly { n: number; bytes: number }[], reason: LossCode, turn: Turn): void {
     let range: { from: number; to: number } | null = null;
     for (const { n, bytes } of items) {
-      this.#end.run(turn.ts, reason, inbox.user, n);
+      this.#marks.lose(inbox, n, reason, turn.ts);
       inbox.items--;
       inbox.bytes -= bytes;
       if (range !== null && range.to === n - 1) range.to = n;
@@ -226,6 +221,7 @@ export class Inboxes {
       }
     }
     if (range !== null) this.#tell(inbox.user, user, range, reason, turn);
+    if (items.length > 0) inbox.ends = earlier(inbox.ends, turn.ts);
   }
 
   #tell(id: number, user: string, { from, to }: { from: number; to: number }, reason: LossCode, turn: Turn): void {
@@ -241,25 +237,23 @@ export class Inboxes {
     this.#widenLoss.run(second.to_n, ended.dropped, id, first.from_n);
   }
 
-  /**
-   * Ends what every known device has passed; true if anything moved. A user without devices keeps all. `got`: items of which
-   * it is yet to be written that a device has them, mostly the very ones that end by it: then one update does both.
-   */
-  #settle(inbox: Inbox, ts: number, got = { from: 1, to: 0 }): boolean {
+  /** Ends what every known device has passed; true if anything moved. A user without devices keeps all. `got`: a device has everything through it. */
+  #settle(inbox: Inbox, ts: number, got = 0): boolean {
     const { user, low } = inbox;
     const lowest = this.#lowestCursor.get(user) ?? 0;
     const to = Math.min(lowest, low + chunkMax - 1);
-    const both = got.from >= low && got.to <= to;
-    if (got.from <= got.to && !both) this.#received.run(ts, user, got.from, got.to);
     this.#dropLosses.run(user, lowest);
     this.#trimLoss.run(lowest + 1, user, lowest);
-    if (to < low) return false;
+    if (to < low) {
+      if (got > inbox.received) this.#marks.received(inbox, got, ts);
+      return false;
+    }
     const { items, bytes } = to >= inbox.head ? inbox : (this.#weigh.get(user, low, to) ?? { items: 0, bytes: 0 });
-    if (items > 0 && both) this.#doneReceived.run(ts, got.from, got.to, ts, user, low, to);
-    else if (items > 0) this.#done.run(ts, user, low, to);
+    this.#marks.end(inbox, to, ts, got, items === to - low + 1);
     inbox.items -= items;
     inbox.bytes -= bytes;
     inbox.low = to + 1;
+    inbox.ends = earlier(inbox.ends, ts);
     return true;
   }
 }

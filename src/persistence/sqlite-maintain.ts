@@ -5,10 +5,10 @@
 import type { Statement } from 'better-sqlite3';
 import { allRoom } from '../protocol/names.ts';
 import type { Inboxes, Turn } from './sqlite-inbox.ts';
+import { InboxUpkeep } from './sqlite-inbox-upkeep.ts';
 import type { Lease } from './sqlite-node.ts';
 import type { Db } from './sqlite-open.ts';
 import type { Rooms } from './sqlite-rooms.ts';
-import { ended } from './sqlite-words.ts';
 import type { StoreOptions } from './store.ts';
 
 /** Rows one step touches at most. */
@@ -17,7 +17,6 @@ const devicesChunk = 50;
 const pageBytes = 4_096;
 const walLargeBytes = 32 * 1024 * 1024;
 
-type Expired = { user: number; name: string; n: number; bytes: number };
 /** Does one chunk of its work, and says whether there may be more. */
 type Step = (turn: Turn) => boolean;
 
@@ -27,8 +26,6 @@ export class Maintenance {
   readonly #options: StoreOptions;
   readonly #rooms: Rooms;
   readonly #inboxes: Inboxes;
-  readonly #expired: Statement<[number, number], Expired>;
-  readonly #prune: Statement<[number, number]>;
   readonly #unseen: Statement<[number, number], { user: number; device: string }>;
   readonly #forget: Statement<[number, string]>;
   readonly #mark: Statement<[number]>;
@@ -48,10 +45,6 @@ export class Maintenance {
     this.#options = options;
     this.#rooms = rooms;
     this.#inboxes = inboxes;
-    this.#expired = db.prepare(
-      'select i.user, u.name, i.n, i.bytes from inbox i join users u on u.id = i.user where i.ended_at is null and i.queued_at < ? order by i.queued_at, i.user, i.n limit ?',
-    );
-    this.#prune = db.prepare('delete from inbox where (user, n) in (select user, n from inbox where ended_at < ? limit ?)');
     this.#unseen = db.prepare(
       'select user, device from devices d where seen_at < ? and not exists (select 1 from connections c where c.user = d.user and c.device = d.device) order by seen_at limit ?',
     );
@@ -60,19 +53,20 @@ export class Maintenance {
     this.#marked = db.prepare('select id, first_seq as first, gone_seq as gone from rooms where purge = 1 and id > ? order by id limit 1');
     // What still waits in an inbox stays until it is delivered; the entry below the first stays, blank, since a client may
     // resume from it and its epoch must be known.
-    const waits = 'exists (select 1 from inbox i where i.room = e.room and i.seq = e.seq and i.ended_at is null)';
+    const waits = 'exists (select 1 from inbox i join inboxes b on b.user = i.user where i.entry = e.id and i.n >= b.low_n and i.ended = 0)';
     this.#purge = db.prepare(`delete from entries where id in (select id from entries e where room = ? and seq < ? and not ${waits} order by seq limit ?)`);
     this.#blank = db.prepare(`update entries as e set body = null, mid = null where room = ? and seq = ? and body is not null and not ${waits}`);
     this.#purgeMembers = db.prepare('delete from members where room = ? and user in (select user from members where room = ? and since_seq <= ? limit ?)');
     this.#left = db.prepare<[number, number], number>('select count(*) from (select 1 from entries where room = ? and seq < ? limit 1)').pluck();
     this.#unmark = db.prepare('update rooms set purge = 0 where id = ?');
+    const upkeep = new InboxUpkeep(db, inboxes, chunk);
     this.#steps = [
       ({ ts }) => {
         lease.renew(ts);
         return false;
       },
-      (turn) => this.#expire(turn),
-      ({ ts }) => this.#prune.run(ts - options.ledgerAgeMs, chunk).changes === chunk,
+      (turn) => upkeep.expire(turn.ts - options.inboxAgeMs, turn),
+      ({ ts }) => upkeep.prune(ts - options.ledgerAgeMs),
       ({ ts }) => this.#forgetDevices(ts),
       () => this.#trimBroadcasts(),
       () => this.#purgeRooms(),
@@ -93,21 +87,6 @@ export class Maintenance {
   checkpoint(): void {
     const [result] = this.#db.pragma('wal_checkpoint(passive)') as { log: number; checkpointed: number }[];
     if (result !== undefined && result.log === result.checkpointed && result.log * pageBytes > walLargeBytes) this.#db.pragma('wal_checkpoint(truncate)');
-  }
-
-  #expire(turn: Turn): boolean {
-    const expired = this.#expired.all(turn.ts - this.#options.inboxAgeMs, chunk);
-    const byUser = new Map<number, Expired[]>();
-    for (const item of expired) {
-      const items = byUser.get(item.user);
-      if (items === undefined) byUser.set(item.user, [item]);
-      else items.push(item);
-    }
-    for (const [user, items] of byUser) {
-      items.sort((a, b) => a.n - b.n);
-      this.#inboxes.lose((items[0] as Expired).name, user, items, ended.expired, turn);
-    }
-    return expired.length === chunk;
   }
 
   #forgetDevices(ts: number): boolean {

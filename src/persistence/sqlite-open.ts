@@ -26,8 +26,8 @@ export const openDatabase: OpenDatabase = (file, options) => new Database(file, 
 
 /** 'HUBB': in the file's header, so that a stranger's database is not taken for ours. */
 const applicationId = 0x48554242;
-/** Raised with every change of schema.sql; `upgrade` then takes a file of the version before to it. */
-export const schemaVersion = 1;
+/** Raised with every change of schema.sql; `migrate` then takes a file of the version before to it. */
+export const schemaVersion = 2;
 /** Older ones can corrupt a WAL that two connections use. */
 const sqliteMin = '3.51.3';
 const synchronous = { 'power-loss': 2, process: 1 } as const;
@@ -42,7 +42,7 @@ export function databaseFile(data: string): string {
   return join(data, 'hubbub.db');
 }
 
-/** Opens for writing. Throws a `StoreError`, or an error of SQLite (`isBusy`) where another process holds the lock just now. */
+/** Opens for writing; a file of an earlier version is left as it is. Throws a `StoreError`, or an error of SQLite (`isBusy`) where another process holds the lock just now. */
 export function openForWriting(options: Pick<StoreOptions, 'data' | 'durability'>, open: OpenDatabase = openDatabase): Db {
   const file = databaseFile(options.data);
   prepareFolder(options.data);

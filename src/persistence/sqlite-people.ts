@@ -13,6 +13,9 @@ import type { Db } from './sqlite-open.ts';
 import type { Rooms } from './sqlite-rooms.ts';
 import { statuses } from './sqlite-words.ts';
 
+/** A time of reading is worth little for old messages: of a long range only the newest get one, so that no call takes long. */
+const readTimesMax = 1_000;
+
 type Of<T extends Operation['type']> = Extract<Operation, { type: T }>;
 type Row = { node: string; connection: number; device: string };
 type Victim = { row: Row; close: CloseReason };
@@ -46,7 +49,7 @@ export class People {
   readonly #raiseAllMark: Statement<[number, number, number]>;
   readonly #raiseMark: Statement<[number, number, number, number]>;
   readonly #readMark: Statement<[number, number, number], number>;
-  readonly #itemsRead: Statement<[number, number, number, number, number]>;
+  readonly #itemsRead: Statement<[ts: number, user: number, room: number, after: number, through: number]>;
 
   constructor(db: Db, node: string, users: Users, rooms: Rooms, inboxes: Inboxes) {
     this.#node = node;
@@ -85,9 +88,8 @@ export class People {
     this.#raiseAllMark = db.prepare('update all_marks set received_seq = max(received_seq, ?), read_seq = max(read_seq, ?) where user = ?');
     this.#raiseMark = db.prepare('update members set received_seq = max(received_seq, ?), read_seq = max(read_seq, ?) where room = ? and user = ?');
     this.#readMark = db.prepare<[number, number, number], number>('select read_seq from members where room = ? and user = ? and since_seq > ?').pluck();
-    // The newest of a long range: one call must not take long, and a time of reading is worth little for old ones.
     this.#itemsRead = db.prepare(`update inbox set read_at = ? where (user, n) in (
-      select user, n from inbox where room = ? and seq > ? and seq <= ? and user = ? and read_at is null order by seq desc limit 1000)`);
+      select i.user, i.n from entries e join inbox i on i.entry = e.id and i.user = ? where e.room = ? and e.seq > ? and e.seq <= ? and i.read_at is null)`);
   }
 
   /** Nothing is changed where the connection is rejected. Victims are given until they are gone, in case an answer was lost. */
@@ -158,7 +160,7 @@ export class People {
     const readBefore = this.#readMark.get(room.id, id, room.gone);
     if (readBefore === undefined) return;
     this.#raiseMark.run(receivedTo, readTo, room.id, id);
-    if (readTo > readBefore) this.#itemsRead.run(ts, room.id, readBefore, readTo, id);
+    if (readTo > readBefore) this.#itemsRead.run(ts, id, room.id, Math.max(readBefore, readTo - readTimesMax), readTo);
   }
 
   /** Whom the newcomer replaces: the ghost of its own device first, then the oldest above the limit. */

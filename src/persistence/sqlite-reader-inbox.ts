@@ -2,6 +2,7 @@
 import type { Statement } from 'better-sqlite3';
 import type { Delivery, DeliveryState } from '../protocol/pushes.ts';
 import type { ReadQuery, ReadReply, StoredInbox } from '../thread/messages.ts';
+import { timeOf } from './sqlite-inbox-marks.ts';
 import { NamesById } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
 import { bodyBytes, type EntryRow, ended, entryColumns, entryOf, lossReason, uuidBytes } from './sqlite-words.ts';
@@ -26,8 +27,8 @@ export class InboxReader {
   readonly #head: Statement<[string], { user: number; head: number; low: number }>;
   readonly #items: Statement<[number, number], ItemRow>;
   readonly #losses: Statement<[number, number], { from: number; to: number; reason: number }>;
-  readonly #message: Statement<[string, Buffer], { room: number; seq: number; sender: string | null }>;
-  readonly #ledger: Statement<[number, number], LedgerRow>;
+  readonly #message: Statement<[string, Buffer], { id: number; seq: number; sender: string | null }>;
+  readonly #ledger: Statement<[number], LedgerRow>;
 
   constructor(db: Db, users: NamesById) {
     this.#users = users;
@@ -35,19 +36,21 @@ export class InboxReader {
     this.#head = db.prepare('select i.user, head_n as head, low_n as low from inboxes i join users u on u.id = i.user where u.name = ?');
     this.#items = db
       .prepare<[number, number], ItemRow>(
-        `select ${entryColumns}, i.n, i.room from inbox i join entries e on e.room = i.room and e.seq = i.seq
-         where i.user = ? and i.n >= ? and i.ended_at is null order by i.n`,
+        `select ${entryColumns}, i.n, e.room from inbox i join entries e on e.id = i.entry where i.user = ? and i.n >= ? and i.ended = 0 order by i.n`,
       )
       .raw();
     this.#losses = db.prepare('select from_n as "from", to_n as "to", reason from inbox_losses where user = ? and to_n >= ? order by from_n');
     this.#message = db.prepare(
-      `select e.room, e.seq, s.name as sender from rooms r join entries e on e.room = r.id left join users s on s.id = e.sender where r.name = ? and e.mid = ? and e.seq >= r.first_seq`,
+      `select e.id, e.seq, s.name as sender from rooms r join entries e on e.room = r.id left join users s on s.id = e.sender where r.name = ? and e.mid = ? and e.seq >= r.first_seq`,
     );
+    const at = (column: 'sent_at' | 'received_at', through: string): string =>
+      `nullif(case when i.ended <> 0 then i.${column} when i.n <= ${through} then ${timeOf(column, 'i.user', 'i.n')} end, 0)`;
     this.#ledger = db.prepare(
-      `select u.name as user, i.n, i.queued_at as queuedAt, i.sent_at as sentAt, i.received_at as receivedAt, i.read_at as readAt, i.ended_at as endedAt, i.ended,
-         coalesce(m.received_seq, 0) as received, coalesce(m.read_seq, 0) as read
-       from inbox i join users u on u.id = i.user join rooms r on r.id = i.room left join members m on m.room = i.room and m.user = i.user and m.since_seq > r.gone_seq
-       where i.room = ? and i.seq = ? order by u.name`,
+      `select u.name as user, i.n, i.queued_at as queuedAt, ${at('sent_at', 'b.sent_n')} as sentAt, ${at('received_at', 'b.received_n')} as receivedAt,
+         i.read_at as readAt, i.ended_at as endedAt, i.ended, coalesce(m.received_seq, 0) as received, coalesce(m.read_seq, 0) as read
+       from inbox i join inboxes b on b.user = i.user join users u on u.id = i.user join entries e on e.id = i.entry join rooms r on r.id = e.room
+         left join members m on m.room = r.id and m.user = i.user and m.since_seq > r.gone_seq
+       where i.entry = ? order by u.name`,
     );
   }
 
@@ -74,7 +77,7 @@ export class InboxReader {
     const message = this.#message.get(room, uuidBytes(mid, Buffer.alloc(16)));
     if (message === undefined) return { sender: null, deliveries: [] };
     const deliveries = this.#ledger
-      .all(message.room, message.seq)
+      .all(message.id)
       .filter((row) => (user === null ? row.user !== message.sender : row.user === user))
       .map((row) => deliveryOf(row, message.seq));
     return { sender: message.sender, deliveries };

@@ -49,16 +49,16 @@ export class Session {
   begin(ts: number): void {
     this.#begin.run();
     if (!this.lease.foreignWrite(ts)) return;
-    this.#rooms.foreignWrite();
-    this.#inboxes.rows.foreignWrite();
+    this.#rooms.kept.foreignWrite();
+    this.#inboxes.rows.kept.foreignWrite();
   }
 
   commit(): void {
     this.#flush();
     this.#commit.run();
     this.#users.cache.rotate();
-    this.#rooms.rotate();
-    this.#inboxes.rows.rotate();
+    this.#rooms.kept.rotate();
+    this.#inboxes.rows.kept.rotate();
   }
 
   rollback(): void {
@@ -123,13 +123,13 @@ export class Session {
   }
 
   #flush(): void {
-    this.#rooms.flush();
-    this.#inboxes.rows.flush();
+    this.#rooms.kept.flush();
+    this.#inboxes.rows.kept.flush();
   }
 
   #forget(): void {
     this.#users.cache.clear();
-    this.#rooms.forget();
-    this.#inboxes.rows.forget();
+    this.#rooms.kept.forget();
+    this.#inboxes.rows.kept.forget();
   }
 }

@@ -11,8 +11,8 @@ export const kinds: readonly EntryKind[] = ['message', 'created', 'member', 'set
 export const roles: readonly Role[] = ['owner', 'admin', 'member', 'moderator', 'muted', 'invited', 'banned'];
 export const statuses: readonly Status[] = ['online', 'away', 'offline'];
 export const visibilities = ['public', 'private'] as const;
-/** Column `ended` of an inbox item; 0 while it waits. */
-export const ended = { received: 1, expired: 2, dropped: 3 } as const;
+/** Column `ended` of an inbox item that was lost; 0 of any other. */
+export const ended = { expired: 2, dropped: 3 } as const;
 export type LossCode = typeof ended.expired | typeof ended.dropped;
 
 export function lossReason(code: number): 'expired' | 'dropped' {

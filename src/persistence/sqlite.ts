@@ -7,6 +7,7 @@ import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { InboxLoss, MessageAppend, Operation, Outcome } from '../thread/messages.ts';
 import type { Turn } from './sqlite-inbox.ts';
+import { migrate, versionOf } from './sqlite-migrate.ts';
 import { livingNodes, register } from './sqlite-node.ts';
 import {
   codeOf,
@@ -19,6 +20,7 @@ import {
   openForWriting,
   StoreError,
   SupersededError,
+  schemaVersion,
 } from './sqlite-open.ts';
 import { Session } from './sqlite-session.ts';
 import type { CommitResult, Store, StoreOptions } from './store.ts';
@@ -32,8 +34,12 @@ const busyWaitMs = 8;
 const stepsMs = 20;
 
 function join(db: Db, { node, exclusive, data }: StoreOptions, ts: number): { token: number; epoch: string } {
-  const other = exclusive ? livingNodes(db, ts).find(({ id }) => id !== node) : undefined;
-  if (other === undefined) return register(db, node, ts);
+  const alone = exclusive || versionOf(db) < schemaVersion;
+  const other = alone ? livingNodes(db, ts).find(({ id }) => id !== node) : undefined;
+  if (other === undefined) {
+    migrate(db);
+    return register(db, node, ts);
+  }
   const seconds = Math.ceil((other.leaseUntil - ts) / 1_000);
   throw new StoreError(
     `another hub (process ${other.pid} on ${other.host}) uses ${data}: stop it, or choose another folder; if it is gone, its claim ends in ${seconds} s`,

@@ -1,0 +1,68 @@
+/** A database of an earlier version: brought to the present one with the first start, whole, and not under a hub that lives. */
+import { readFileSync } from 'node:fs';
+import Database from 'better-sqlite3';
+import { expect, it } from 'vitest';
+import { SqliteStore } from '../src/persistence/sqlite.ts';
+import { check } from '../src/persistence/sqlite-check.ts';
+import { databaseFile } from '../src/persistence/sqlite-open.ts';
+import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
+import type { ReadQuery } from '../src/thread/messages.ts';
+import { freshFolder, silent, steppedClock } from './sqlite-setup.ts';
+import { connect, day, defaults, mid } from './store-contract.ts';
+
+/** After the last time in the file. */
+const now = 1_752_678_400_020;
+const user = (name: string) => ({ read: 'inbox', user: name, after: 0, limit: 10, bytesMax: 1_000_000 }) as const;
+
+function fixture(name: string): string {
+  return readFileSync(new URL(`./fixtures/${name}`, import.meta.url), 'utf8');
+}
+
+/** The data of a hub of version 1 that has stopped; `lives`: it still runs. */
+function versionOne({ lives = false } = {}) {
+  const data = freshFolder();
+  const db = new Database(databaseFile(data));
+  db.pragma('application_id = 0x48554242');
+  db.pragma('user_version = 1');
+  db.exec(fixture('version-1.sql'));
+  if (lives) db.exec(`insert into nodes values ('old', 1, 'elsewhere', 1, 0, ${now}, ${now + 10_000})`);
+  db.close();
+  const clock = steppedClock(now);
+  const options = { ...defaults, data, ledgerAgeMs: 60 * day };
+  return { data, clock, open: () => SqliteStore.open(options, { clock, log: silent }) };
+}
+
+it('what version 1 held of inboxes is the same afterwards: what waits, what was lost, and every state of the ledger', async () => {
+  const { data, clock, open } = versionOne();
+  const store = await open();
+  const reader = new SqliteReader(data);
+  const before = JSON.parse(fixture('version-1.json')) as { query: ReadQuery; reply: unknown }[];
+  for (const { query, reply } of before) expect({ query, reply: await reader.read(query as never) }).toEqual({ query, reply });
+  expect(check(data, clock).problems).toEqual([]);
+
+  // And it goes on from there.
+  await store.commit([connect('d', 9), { type: 'sent', user: 'd', through: 5 }, { type: 'ack', user: 'd', device: 'phone', through: 5 }], now);
+  expect((await reader.read(user('d'))).items).toEqual([]);
+  const { deliveries } = await reader.read({ read: 'delivery', room: 'dm:a:d', mid: mid(12), user: null });
+  expect(deliveries).toMatchObject([{ user: 'd', state: 'received', sentAt: 1_752_678_400_014, receivedAt: now }]);
+  while ((await store.maintain(now + 31 * day)).more);
+  expect((await reader.read(user('a'))).items).toEqual([]);
+  expect((await reader.read({ read: 'delivery', room: 'dm:a:b', mid: mid(1), user: null })).deliveries).toEqual([]);
+  expect(check(data, clock).problems).toEqual([]);
+  await reader.close();
+  await store.close();
+});
+
+it('another node that lives, and would go on in the old way, is not disturbed', async () => {
+  const { data, open } = versionOne({ lives: true });
+  await expect(open()).rejects.toThrow('another hub');
+  const db = new Database(databaseFile(data));
+  expect(db.pragma('user_version', { simple: true })).toBe(1);
+  expect(db.prepare('select count(*) from inbox where room = 1').pluck().get()).toBeGreaterThan(0);
+  db.close();
+});
+
+it('check says what to do with it', () => {
+  const { data, clock } = versionOne();
+  expect(() => check(data, clock)).toThrow('the next start of the hub brings it up to date');
+});
