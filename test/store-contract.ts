@@ -7,6 +7,7 @@ import type { Store, StoreOptions, StoreReader } from '../src/persistence/store.
 import type { EntryKind } from '../src/protocol/pushes.ts';
 import type { Append, InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply } from '../src/thread/messages.ts';
 import { inboxContract } from './store-contract-inbox.ts';
+import { ledgerContract } from './store-contract-ledger.ts';
 import { logContract } from './store-contract-log.ts';
 import { peopleContract } from './store-contract-people.ts';
 import { roomContract } from './store-contract-rooms.ts';
@@ -119,6 +120,7 @@ export function storeContract(name: string, open: OpenSubject): void {
     describe('the log', () => logContract(openBench));
     describe('rooms and members', () => roomContract(openBench));
     describe('inboxes', () => inboxContract(openBench));
+    describe('the ledger', () => ledgerContract(openBench));
     describe('connections, presence and marks', () => peopleContract(openBench));
   });
 }
