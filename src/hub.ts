@@ -6,27 +6,13 @@
 import { availableParallelism } from 'node:os';
 import { resolve as resolvePath } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { MessageChannel } from 'node:worker_threads';
-// Loaded here too: an addon that only a worker has loaded can take the process down when that worker ends.
-import Database from 'better-sqlite3';
-import { v7 } from 'uuid';
-import { createAuthenticator } from './gateway/authenticate.ts';
-import { createGateway, type Gateway } from './gateway/gateway.ts';
-import type { HubStats, StatValue } from './http/deps.ts';
-import { createHttp, type Http } from './http/http.ts';
-import { type FilledOptions, fillOptions, type HubOptions } from './options.ts';
-import type { StoreOptions } from './persistence/store.ts';
+import type { HubStats } from './http/deps.ts';
+import type { Http } from './http/http.ts';
+import { fillOptions, type HubOptions } from './options.ts';
 import type { Clock } from './thread/clock.ts';
 import { systemClock } from './thread/clock.ts';
 import type { Log } from './thread/log.ts';
-import { Quarantine } from './thread/quarantine.ts';
-import { Spare } from './thread/spare.ts';
-import { Stalls } from './thread/stalls.ts';
-import { Thread, type ThreadSpec } from './thread/supervisor.ts';
-import { beatMs, type WitnessReader } from './thread/witness.ts';
-
-/** For the command line, which knows no part but this one. */
-export { mintToken } from './gateway/authenticate.ts';
+import { Threads } from './threads.ts';
 
 export type Hub = {
   readonly port: number;
@@ -41,18 +27,16 @@ export type Hub = {
   close(): Promise<void>;
 };
 
-const maintainMs = 5_000;
+/** For the command line, which knows no part but this one. */
+export const mintToken: typeof import('./gateway/authenticate.ts').mintToken = async (...given) =>
+  (await import('./gateway/authenticate.ts')).mintToken(...given);
+
 /** A crowd coming back at once: the kernel keeps so many handshakes for us (its own limit permitting). */
 const backlogMax = 4_096;
-/** A spare thread is made when a hub has come up, and a while after its last one was taken: not while threads die one after the other. */
-const firstSpareMs = 1_000;
-const nextSpareMs = 2_000;
-const heapMb = { shard: 2_048, persistence: 1_024, reader: 512 } as const;
 
 export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Log }): Promise<Hub> {
   const options = fillOptions(given);
   const { clock = systemClock, log } = deps;
-  const sqlite = sqliteVersion();
   const data = resolvePath(options.data);
   const shards = options.shards > 0 ? options.shards : Math.max(1, availableParallelism() - 1);
 
@@ -63,6 +47,13 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
   const threads = new Threads({ ...options, data }, shards, { clock, log, gaveUp: (error) => settleClosed(error) });
   const undo: (() => Promise<unknown>)[] = [];
   try {
+    // What only this thread needs is loaded while the others load what they need.
+    const [{ createAuthenticator }, { createGateway }, { createHttp }, sqlite] = await Promise.all([
+      import('./gateway/authenticate.ts'),
+      import('./gateway/gateway.ts'),
+      import('./http/http.ts'),
+      sqliteVersion(),
+    ]);
     const authenticate = await createAuthenticator(options, clock, log);
     const gateway = createGateway({ options, clock, log, authenticate, shards });
     undo.push(async () => gateway.close());
@@ -90,7 +81,6 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
     undo.push(() => app.close());
     if (ops !== app) undo.push(() => ops.close());
     app.server.on('upgrade', (request, socket, head) => gateway.upgrade(request, socket, head));
-    undo.push(() => threads.stop(options.drainMs));
     await threads.start(gateway);
     await app.listen({ host: options.host, port: options.port, backlog: backlogMax });
     if (ops !== app) await ops.listen({ host: options.opsHost, port: options.opsPort });
@@ -117,172 +107,15 @@ export async function startHub(given: HubOptions, deps: { clock?: Clock; log: Lo
       close: () => (closing ??= close()),
     };
   } catch (error) {
-    for (const step of undo.reverse()) await step().catch((failure: unknown) => log('warn', 'could not undo a failed start', { error: String(failure) }));
+    for (const step of [() => threads.stop(options.drainMs), ...undo.reverse()])
+      await step().catch((failure: unknown) => log('warn', 'could not undo a failed start', { error: String(failure) }));
     throw error;
   }
 }
 
-/** The worker threads of one hub and the links between them. */
-class Threads {
-  readonly quarantine: Quarantine;
-  readonly #persistence: Thread;
-  readonly #readers: Thread[];
-  readonly #shards: Thread[];
-  /** For whichever thread dies next. */
-  readonly #spare: Spare;
-  /** From when the hub can be asked: how long a start takes concerns nobody. */
-  #stalls: Stalls | null = null;
-  readonly #deps: { clock: Clock; log: Log };
-  readonly #diskWarnBytes: number;
-  #gateway: Gateway | null = null;
-  #timer: NodeJS.Timeout | null = null;
-  #failed: Error | null = null;
-
-  constructor(options: FilledOptions, shards: number, deps: { clock: Clock; log: Log; gaveUp(error: Error): void }) {
-    const watched = {
-      ...deps,
-      gaveUp: (error: Error) => {
-        this.#failed = error;
-        deps.gaveUp(error);
-      },
-    };
-    this.quarantine = new Quarantine({
-      ...deps,
-      ms: options.quarantineMs,
-      changed: () => {
-        for (const shard of this.#shards) shard.tell({ t: 'quarantine', barred: this.quarantine.barred() });
-      },
-    });
-    const store: StoreOptions = { ...options, node: v7(), exclusive: true };
-    const module = (path: string) => new URL(path, import.meta.url).href;
-    const [shardModule, storeModule] = [module('./worker.js'), module('./persistence/entry.js')];
-    const loads = [
-      { filename: shardModule, name: 'loadShard' },
-      { filename: storeModule, name: 'loadPersistence' },
-    ];
-    // The largest heap, since it may take any place: a bound costs nothing before it is needed.
-    this.#spare = new Spare({ loads, heapMb: Math.max(...Object.values(heapMb)) }, deps.log);
-    const { hangMs, storeHangMs: callHangMs, restartsMax } = options;
-    const usual = { spare: this.#spare, hangMs, callHangMs, restartsMax, overlap: true, frameBytesMax: 0, died: () => {} };
-    const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & Partial<ThreadSpec>) =>
-      new Thread({ role, index, heapMb: heapMb[role], ...usual, ...rest }, watched);
-    const persistenceTask = () => ({ options: store, shards, maintainMs, diskWarnBytes: options.diskWarnBytes });
-    this.#persistence = spec('persistence', 0, {
-      filename: storeModule,
-      name: 'runPersistence',
-      task: persistenceTask,
-      overlap: false,
-      started: (thread) => this.#linkStore(thread),
-    });
-    this.#readers = Array.from({ length: options.readers }, (_, index) =>
-      spec('reader', index, {
-        filename: storeModule,
-        name: 'runReader',
-        task: persistenceTask,
-        started: (thread) => this.#linkStore(thread),
-      }),
-    );
-    this.#shards = Array.from({ length: shards }, (_, index) =>
-      spec('shard', index, {
-        filename: shardModule,
-        name: 'runShard',
-        task: () => ({ options, shards, barred: this.quarantine.barred() }),
-        frameBytesMax: options.frameBytesMax,
-        started: (thread) => this.#linkShard(thread),
-        died: (witness) => this.#shardDied(index, witness),
-      }),
-    );
-    this.#deps = deps;
-    this.#diskWarnBytes = options.diskWarnBytes;
-    let last = deps.clock.tick();
-    this.#timer = setInterval(() => {
-      const now = deps.clock.tick();
-      const passed = now - last;
-      last = now;
-      for (const thread of this.#all()) thread.look(passed > 2 * beatMs ? 0 : passed);
-      this.quarantine.sweep();
-    }, beatMs);
-  }
-
-  /** Persistence first: it creates what the others open. */
-  async start(gateway: Gateway): Promise<void> {
-    this.#gateway = gateway;
-    await this.#persistence.start();
-    await Promise.all(this.#readers.map((reader) => reader.start()));
-    await Promise.all(this.#shards.map((shard) => shard.start()));
-    this.#stalls = new Stalls(this.#deps.clock, this.#deps.log);
-  }
-
-  /** Shards first: what they have under way still reaches the store. The writer last: the last to close the file leaves no WAL. */
-  async stop(graceMs: number): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
-    this.#stalls?.close();
-    await Promise.all([this.#spare.close(), ...this.#shards.map((shard) => shard.stop(graceMs))]);
-    await Promise.all(this.#readers.map((reader) => reader.stop(graceMs)));
-    await this.#persistence.stop(graceMs);
-  }
-
-  ready(): { ready: boolean; reasons: string[] } {
-    const reasons = this.#all()
-      .filter((thread) => !thread.ready || thread.silent)
-      .map((thread) => `${thread.spec.role} ${thread.spec.index} ${thread.ready ? 'does not answer' : 'is not running'}`);
-    if (this.#failed !== null) reasons.push(this.#failed.message);
-    return { ready: reasons.length === 0, reasons };
-  }
-
-  /** What does not stop it, yet. */
-  warnings(): string[] {
-    const { diskFreeBytes: free, walBytes = 0, walHeld } = this.#persistence.stats;
-    const mib = (bytes: number): string => `${Math.floor(bytes / 2 ** 20)} MiB`;
-    return [
-      ...(free !== undefined && free < this.#diskWarnBytes ? [`the disk of the data folder is nearly full: ${mib(free)} are left`] : []),
-      ...(walHeld === 1 ? [`another process holds an old state of the database open: the write-ahead log has ${mib(walBytes)}`] : []),
-    ];
-  }
-
-  stats(): HubStats {
-    const stats: Record<string, Record<string, StatValue>> = { main: this.#stalls?.stats() ?? {}, quarantine: this.quarantine.stats() };
-    for (const thread of this.#all()) {
-      stats[thread.spec.role === 'persistence' ? 'persistence' : `${thread.spec.role}${thread.spec.index}`] = { ...thread.stats, restarts: thread.restarts };
-    }
-    return stats;
-  }
-
-  #shardDied(index: number, witness: WitnessReader): void {
-    this.quarantine.crashed(witness.suspect((connection) => this.#gateway?.userOf(connection) ?? null));
-    this.#gateway?.detachShard(index);
-  }
-
-  #linkShard(shard: Thread): void {
-    const { port1, port2 } = new MessageChannel();
-    this.#gateway?.attachShard(shard.spec.index, port1);
-    shard.connect('gateway', 0, 0, port2);
-    this.#eachReady(this.#readers, (reader) => link(shard, reader));
-    this.#eachReady([this.#persistence], (persistence) => link(shard, persistence));
-    this.#spare.keep(shard.incarnation > 1 ? nextSpareMs : firstSpareMs);
-  }
-
-  #linkStore(store: Thread): void {
-    this.#eachReady(this.#shards, (shard) => link(shard, store));
-    if (store.incarnation > 1) this.#spare.keep(nextSpareMs);
-  }
-
-  #eachReady(threads: readonly Thread[], use: (thread: Thread) => void): void {
-    for (const thread of threads) if (thread.ready) use(thread);
-  }
-
-  #all(): Thread[] {
-    return [this.#persistence, ...this.#readers, ...this.#shards];
-  }
-}
-
-function link(a: Thread, b: Thread): void {
-  const { port1, port2 } = new MessageChannel();
-  a.connect(b.spec.role, b.spec.index, b.incarnation, port1);
-  b.connect(a.spec.role, a.spec.index, a.incarnation, port2);
-}
-
-function sqliteVersion(): string {
+/** Loaded here too: an addon that only a worker has loaded can take the process down when that worker ends. */
+async function sqliteVersion(): Promise<string> {
+  const { default: Database } = await import('better-sqlite3');
   const memory = new Database(':memory:');
   const version = memory.prepare('select sqlite_version()').pluck().get() as string;
   memory.close();

@@ -90,6 +90,21 @@ describe('Thread', () => {
     expect(watched.deaths).toBe(0);
   });
 
+  it('its first life is led by the thread that has loaded its modules', async () => {
+    const watched = watch();
+    watched.thread.load('load');
+    await watched.thread.start();
+    expect(await order(watched.thread)).toMatchObject({ incarnation: 1, loaded: true });
+    expect(watched.logs).not.toContain('worker error');
+  });
+
+  it('what it loads ends with it, where it never starts', async () => {
+    const watched = watch();
+    watched.thread.load('load');
+    await watched.thread.stop(2_000);
+    expect(watched.logs).toEqual([]);
+  });
+
   it('a task that cannot start rejects the start, with its own error', async () => {
     const watched = watch({ failsAtStart: true });
     await expect(watched.thread.start()).rejects.toThrow('no such folder');

@@ -71,6 +71,8 @@ export class Thread {
   readonly spec: ThreadSpec;
   readonly #deps: { clock: Clock; log: Log; gaveUp(error: Error): void };
   readonly #restarts: number[] = [];
+  /** For the first life: its thread loads its modules while others still make ready what it needs. */
+  #loading: Piscina | null = null;
   #life: Life | null = null;
   /** Waits for the exit of the last life before the next may start. */
   #ending: Life | null = null;
@@ -102,6 +104,13 @@ export class Thread {
   /** What the thread last said of itself. */
   get stats(): Record<string, number> {
     return this.#stats;
+  }
+
+  /** `name`: a function of the spec's module that does nothing; running it loads the module. What fails here fails again, and is told, at the start. */
+  load(name: string): void {
+    const { heapMb, filename } = this.spec;
+    this.#loading = poolOfOne(heapMb, (error) => this.#failed(error));
+    this.#loading.run(undefined, { filename, name }).catch(() => {});
   }
 
   /** Resolves when the thread said `ready` for the first time; rejects when it could not start. */
@@ -139,6 +148,7 @@ export class Thread {
     if (this.#timer !== null) clearTimeout(this.#timer);
     const life = this.#life;
     this.tell({ t: 'stop' });
+    await this.#loading?.destroy();
     const timer = setTimeout(() => void life?.pool.destroy(), graceMs);
     await this.#finished;
     clearTimeout(timer);
@@ -149,10 +159,11 @@ export class Thread {
     const { spec } = this;
     const { port1: control, port2 } = new MessageChannel();
     const memory = makeWitness(spec.frameBytesMax);
-    const failed = (error: unknown) => this.#deps.log('error', 'worker error', { role: spec.role, index: spec.index, error: String(error) });
-    const spare = spec.spare?.take() ?? null;
+    const failed = (error: unknown) => this.#failed(error);
+    const spare = this.#loading === null ? (spec.spare?.take() ?? null) : null;
     spare?.on('error', failed);
-    const pool = spare ?? poolOfOne(spec.heapMb, failed);
+    const pool = this.#loading ?? spare ?? poolOfOne(spec.heapMb, failed);
+    this.#loading = null;
     this.#incarnation++;
     const task = { ...spec.task(), control: port2, witness: memory, index: spec.index, incarnation: this.#incarnation };
     const running: Promise<unknown> = pool.run(task, { filename: spec.filename, name: spec.name, transferList: [port2] });
@@ -178,6 +189,10 @@ export class Thread {
       () => this.#ended(life, null, firstFailed),
       (error: Error) => this.#ended(life, error, firstFailed),
     );
+  }
+
+  #failed(error: unknown): void {
+    this.#deps.log('error', 'worker error', { role: this.spec.role, index: this.spec.index, error: String(error) });
   }
 
   /** Why the thread must be replaced, or null. */

@@ -24,6 +24,8 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   cli: ['protocol', 'thread', 'options.ts', 'hub.ts', 'admin.ts'],
   'options.ts': ['protocol'],
   'index.ts': ['protocol', 'thread', 'options.ts', 'hub.ts', 'http'],
+  // Part of the composition root: what the parts are to each other, as types.
+  'threads.ts': ['gateway', 'http', 'options.ts', 'persistence', 'thread'],
   'worker.ts': ['cluster', 'shard'],
   testing: ['client', 'protocol', 'options.ts'],
   'admin.ts': ['persistence'],
