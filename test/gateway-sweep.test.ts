@@ -159,7 +159,7 @@ describe('the sweep', () => {
 
   it('a connection whose reading is paused by the hub is not expected to answer', () => {
     const { connection, ws } = hub.add();
-    connection.paused.outbox = true;
+    connection.pause('outbox');
     hub.pass(60_000);
     expect(ws.ended).toBeNull();
   });

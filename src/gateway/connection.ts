@@ -60,6 +60,10 @@ export type Slot = {
 };
 
 const none: readonly string[] = [];
+/** The states of most connections are shared objects. */
+export const open: Phase = { is: 'open' };
+export const closed: Phase = { is: 'closed' };
+const unpaused = { held: false, outbox: false, backlog: false } as const;
 
 export abstract class Sender {
   readonly number: ConnectionId;
@@ -140,7 +144,7 @@ export class Connection extends Sender {
   /** Shards that wait for `drained`. */
   readonly paced: number[] = [];
   /** Why nothing is read from the socket. */
-  readonly paused = { held: false, outbox: false, backlog: false };
+  paused: Readonly<Record<'held' | 'outbox' | 'backlog', boolean>> = unpaused;
 
   // backlog.ts: the shard that must catch up before more is taken (-1: none), and the frames that came meanwhile
   waits: Buffer[] | null = null;
@@ -184,14 +188,16 @@ export class Connection extends Sender {
   readonly #send: (to: Connection, fields: Fields) => void;
 
   pause(why: keyof Connection['paused']): void {
-    this.paused[why] = true;
+    this.paused = { ...this.paused, [why]: true };
     this.ws.pause();
   }
 
   /** Reads on, unless something else speaks against it. */
   unpause(why: keyof Connection['paused']): void {
-    this.paused[why] = false;
-    if (!this.paused.held && !this.paused.outbox && !this.paused.backlog) this.ws.resume();
+    const paused = { ...this.paused, [why]: false };
+    const still = paused.held || paused.outbox || paused.backlog;
+    this.paused = still ? paused : unpaused;
+    if (!still) this.ws.resume();
   }
 
   answer(fields: Fields): void {

@@ -5,7 +5,7 @@
 import { type CloseReason, closeCodes } from '../protocol/codes.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId } from '../thread/messages.ts';
-import type { Connection, PhaseName } from './connection.ts';
+import { type Connection, closed, type PhaseName } from './connection.ts';
 import type { ConnectionInfo, Counters } from './counters.ts';
 import type { Outbox } from './outbox.ts';
 import type { Shards } from './shards.ts';
@@ -126,7 +126,7 @@ export class Pool {
 
   #leave(connection: Connection, clean: boolean): void {
     if (connection.phase.is === 'closed') return;
-    connection.phase = { is: 'closed' };
+    connection.phase = closed;
     leaveAll(connection);
     connection.watches.clear();
     connection.commands.clear();

@@ -8,7 +8,7 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { Socket } from 'node:net';
-import type { WebSocket } from 'ws';
+import type { RawData, WebSocket } from 'ws';
 
 /** A frame's first byte: final, without reserved bits. */
 const text = 0x81;
@@ -31,6 +31,10 @@ const headBytesMax = 14;
 type Message<Of> = (of: Of, payload: Buffer, binary: boolean) => boolean;
 type Listener = (this: Socket, chunk: Buffer) => void;
 
+/** Where a socket and its `ws` have their reading, so that one listener serves all. */
+const reading = Symbol('reading');
+type Carrier = { [reading]?: { chunk(chunk: Buffer): void; joined(data: Buffer, isBinary: boolean): void } };
+
 /** Takes over from ws, unless that listens in another way than it is known to: then it reads all by itself. */
 export function startReading<Of>(ws: WebSocket, socket: Socket, payloadMax: number, of: Of, message: Message<Of>): void {
   const [judge, another] = socket.listeners('data');
@@ -44,7 +48,6 @@ class Reading<Of> {
   readonly #payloadMax: number;
   readonly #of: Of;
   readonly #message: Message<Of>;
-  readonly #listener: Listener;
   /** Bytes that ws is still to get of the frame it was lent. */
   #owed = 0;
   /** What ws has been given of a frame whose head is not complete. */
@@ -60,19 +63,23 @@ class Reading<Of> {
     this.#payloadMax = payloadMax;
     this.#of = of;
     this.#message = message;
-    this.#listener = (chunk) => this.#chunk(chunk);
   }
 
   start(ws: WebSocket): void {
-    ws.on('message', (data, isBinary) => {
-      this.#told = true;
-      this.#enough = this.#message(this.#of, data as Buffer, isBinary);
-    });
+    (ws as WebSocket & Carrier)[reading] = this;
+    (this.#socket as Socket & Carrier)[reading] = this;
+    ws.on('message', onMessage);
     this.#socket.off('data', this.#judge);
-    this.#socket.on('data', this.#listener);
+    this.#socket.on('data', onChunk);
   }
 
-  #chunk(chunk: Buffer): void {
+  /** What ws has made of what it was lent. */
+  joined(data: Buffer, isBinary: boolean): void {
+    this.#told = true;
+    this.#enough = this.#message(this.#of, data, isBinary);
+  }
+
+  chunk(chunk: Buffer): void {
     this.#enough = false;
     let at = this.#owed > 0 || this.#head !== null ? this.#lend(chunk, 0) : 0;
     while (at < chunk.length && !this.#enough) at = this.#take(chunk, at) ?? this.#lend(chunk, at);
@@ -128,7 +135,7 @@ class Reading<Of> {
 
   /** ws reads this and what follows. */
   #leave(chunk: Buffer, at: number): number {
-    this.#socket.off('data', this.#listener);
+    this.#socket.off('data', onChunk);
     this.#socket.on('data', this.#judge);
     this.#judge.call(this.#socket, chunk.subarray(at));
     return chunk.length;
@@ -136,9 +143,17 @@ class Reading<Of> {
 
   /** ws has refused a frame and closes: what follows is nobody's. */
   #stop(chunk: Buffer): number {
-    this.#socket.off('data', this.#listener);
+    this.#socket.off('data', onChunk);
     return chunk.length;
   }
+}
+
+function onChunk(this: Socket & Carrier, chunk: Buffer): void {
+  this[reading]?.chunk(chunk);
+}
+
+function onMessage(this: WebSocket & Carrier, data: RawData, isBinary: boolean): void {
+  this[reading]?.joined(data as Buffer, isBinary);
 }
 
 /** The size of a frame with this head, or null where that does not say it yet. `odd`: what it may be, only ws can tell. */

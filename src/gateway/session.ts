@@ -14,7 +14,7 @@ import type { Log } from '../thread/log.ts';
 import type { ToGateway } from '../thread/messages.ts';
 import { placeOf } from '../thread/placement.ts';
 import type { Authenticator, Identity } from './authenticate.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, open } from './connection.ts';
 import type { Limits } from './limits.ts';
 import type { Pool } from './pool.ts';
 import { codeFor, refusal, refusalOf } from './refusal.ts';
@@ -99,7 +99,7 @@ export class Session {
       heartbeatMs,
       inbox: message.inbox,
     };
-    connection.phase = { is: 'open' };
+    connection.phase = open;
     connection.revokedAt = message.revokedAt;
     connection.answer({ op: 'welcome', id: phase.id, ...welcome });
     const shard = placeOf(allRoom, shards.all.length);

@@ -45,9 +45,11 @@ export class Sweep {
   run(): void {
     const { clock, pool, backend, backlog, time } = this.#deps;
     const tick = clock.tick();
-    const late = tick - this.#last > this.intervalMs * 2;
-    time.now += late ? this.intervalMs : tick - this.#last;
-    this.#last = tick;
+    // Whole milliseconds: what each connection keeps of it then needs no memory of its own.
+    const passed = Math.floor(tick - this.#last);
+    const late = passed > this.intervalMs * 2;
+    time.now += late ? this.intervalMs : passed;
+    this.#last += passed;
     if (late) return;
     backend.sweep();
     backlog.sweep();

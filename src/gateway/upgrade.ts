@@ -5,7 +5,7 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
+import { type ServerOptions, WebSocket, WebSocketServer } from 'ws';
 import type { FilledOptions } from '../options.ts';
 import { subprotocols } from '../protocol/codec.ts';
 import { isLoopbackHost, isLoopbackOrigin, notLocal } from '../protocol/loopback.ts';
@@ -48,9 +48,15 @@ export type UpgradeDeps = {
   nextNumber(): number;
 };
 
+/** What `ws` makes for a socket. It knows its connection, so that one listener serves all: a closure of each would take memory. */
+class Peer extends WebSocket {
+  of: Connection | null = null;
+}
+
 export class Upgrade {
   readonly #deps: UpgradeDeps;
   readonly #server: WebSocketServer;
+  readonly #listeners: ReturnType<typeof listenersFor>;
   readonly #ids: Mids;
   readonly #send: (to: Connection, fields: Fields) => void;
   readonly #pace: Rate;
@@ -74,7 +80,9 @@ export class Upgrade {
     // In development everybody is this machine; on loopback everybody comes through a proxy, and one that nobody named cannot be told apart from them.
     const alike = dev || (isLoopbackHost(host) && trustedProxies.length === 0);
     this.#addresses = new Addresses(alike ? { ...deps.options, connectionsPerAddressMax: 0, connectsPerAddressMax: 0 } : deps.options, deps.clock);
+    this.#listeners = listenersFor(deps, this.#addresses);
     const options: ServerOptions & { closeTimeout: number } = {
+      WebSocket: Peer,
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
@@ -118,9 +126,7 @@ export class Upgrade {
     if (httpVersion !== '1.1' || headers.host === undefined) return ['handshake', 400, 'a handshake is HTTP/1.1 with a Host'];
     const [path = '/', query = ''] = url.split('?', 2);
     if (!paths.has(path)) return ['path', 404, 'connect to / or /ws'];
-    const parameters = new URLSearchParams(query);
-    if (tokenParameters.some((name) => parameters.has(name)))
-      return ['token-in-url', 400, 'a token belongs into hello or the Authorization header, never into the URL'];
+    if (query !== '' && namesToken(query)) return ['token-in-url', 400, 'a token belongs into hello or the Authorization header, never into the URL'];
     const foreign = options.dev ? notLocal(headers) : null;
     if (foreign !== null) return ['host', 403, foreign];
     if (!this.#originAllowed(headers.origin)) return ['origin', 403, 'connections from this origin are not allowed'];
@@ -155,7 +161,7 @@ export class Upgrade {
         now: time.now,
         helloTimeoutMs: options.helloTimeoutMs,
         // Not all at once, however they connected.
-        pingAfterMs: options.heartbeatMs * (0.75 + clock.random() / 4),
+        pingAfterMs: Math.round(options.heartbeatMs * (0.75 + clock.random() / 4)),
       },
       this.#send,
     );
@@ -164,24 +170,15 @@ export class Upgrade {
     this.#listen(connection);
   }
 
-  /** Here and not where much else is at hand: what a listener could reach is kept for each connection. */
   #listen(connection: Connection): void {
     const { ws, socket } = connection;
+    const { close, ping, error } = this.#listeners;
+    if (ws instanceof Peer) ws.of = connection;
     startReading(ws, socket, this.#deps.options.frameBytesMax, connection, this.#message);
     this.#addresses.opened(connection.address);
-    ws.on('close', (code) => {
-      const { pool, limits } = this.#deps;
-      pool.gone(connection, code);
-      limits.left(connection);
-      this.#addresses.closed(connection.address);
-    });
-    ws.on('ping', (payload) => this.#deps.inbound.ping(connection, payload));
-    // Faults of the peer: ws closes with their code; the close event does the rest.
-    ws.on('error', (error) => {
-      const { counters, log } = this.#deps;
-      counters.badFrames++;
-      if (connection.phase.is === 'open') log('info', 'a connection failed', { connection: connection.id, error: error.message });
-    });
+    ws.on('close', close);
+    ws.on('ping', ping);
+    ws.on('error', error);
   }
 
   #rejectVersion(socket: Duplex): void {
@@ -193,6 +190,37 @@ export class Upgrade {
     const retry = status === 503 ? `Retry-After: ${1 + Math.floor(this.#deps.clock.random() * 5)}\r\n` : headers;
     answerAndEnd(socket, `${status} ${STATUS_CODES[status] ?? ''}`, text, retry);
   }
+}
+
+function listenersFor({ pool, limits, inbound, counters, log }: UpgradeDeps, addresses: Addresses) {
+  return {
+    close(this: WebSocket, code: number): void {
+      const connection = connectionOf(this);
+      if (connection === null) return;
+      pool.gone(connection, code);
+      limits.left(connection);
+      addresses.closed(connection.address);
+    },
+    ping(this: WebSocket, payload: Buffer): void {
+      const connection = connectionOf(this);
+      if (connection !== null) inbound.ping(connection, payload);
+    },
+    /** A fault of the peer: ws closes with its code; the close event does the rest. */
+    error(this: WebSocket, error: Error): void {
+      const connection = connectionOf(this);
+      counters.badFrames++;
+      if (connection?.phase.is === 'open') log('info', 'a connection failed', { connection: connection.id, error: error.message });
+    },
+  };
+}
+
+function connectionOf(ws: WebSocket): Connection | null {
+  return ws instanceof Peer ? ws.of : null;
+}
+
+function namesToken(query: string): boolean {
+  const parameters = new URLSearchParams(query);
+  return tokenParameters.some((name) => parameters.has(name));
 }
 
 function answerAndEnd(socket: Duplex, status: string, text: string, headers = ''): void {
