@@ -26,6 +26,9 @@ export type Pushable = Push | StoredPush;
 /** Called with the fate of one operation, in the order of commit. `ts` is the time its entry got. */
 export type Settled = (outcome: Outcome, ts: number) => void;
 
+/** Is flushed at the end of the turn once it was woken; may be called as often as there is a reason. */
+export type Waker = { wake(): void };
+
 export interface Effects {
   /** The one answer to a command: `ok` and these fields. Nothing is sent where the command had no id. */
   reply(to: Connection, id: number | undefined, fields: object): void;

@@ -7,17 +7,21 @@ import { CodedError } from '../protocol/codes.ts';
 import type { Operation, Outcome } from '../thread/messages.ts';
 import type { Effects } from './actor.ts';
 
+/** Whose value it is. An object and not two functions: there is one of these for every user. */
+export type Keeper<T> = {
+  operation(value: T): Operation;
+  /** Called when an operation was answered, so that a newer value can follow. */
+  wake(): void;
+};
+
 export class Kept<T> {
   #stored: T;
   #state: 'settled' | 'flying' | 'stalled' = 'settled';
-  readonly #operation: (value: T) => Operation;
-  /** Called when an operation was answered, so that a newer value can follow. */
-  readonly #wake: () => void;
+  readonly #keeper: Keeper<T>;
 
-  constructor(stored: T, operation: (value: T) => Operation, wake: () => void) {
+  constructor(stored: T, keeper: Keeper<T>) {
     this.#stored = stored;
-    this.#operation = operation;
-    this.#wake = wake;
+    this.#keeper = keeper;
   }
 
   get stored(): T {
@@ -44,11 +48,11 @@ export class Kept<T> {
       return;
     }
     this.#state = 'flying';
-    const accepted = effects.commit(this.#operation(value), (outcome) => {
+    const accepted = effects.commit(this.#keeper.operation(value), (outcome) => {
       this.#state = 'settled';
       if (failure(outcome) === null) this.#stored = value;
       else this.#state = 'stalled';
-      this.#wake();
+      this.#keeper.wake();
     });
     if (!accepted) this.#state = 'stalled';
   }

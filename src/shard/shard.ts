@@ -223,8 +223,9 @@ export class Shard {
   #message(message: ToShard, outlet: Outlet, users: UserDirectory): void {
     this.#deps.witness.clear();
     if (message.t === 'open') {
-      const { t: _, connection: id, ...rest } = message;
-      this.#connections.set(id, { id, ...rest, open: true });
+      // Field by field: a copy of what is left of a message takes more memory.
+      const { connection: id, user, device, format, service, scopes } = message;
+      this.#connections.set(id, { id, user, device, format, service, scopes, open: true });
       return;
     }
     if (message.t === 'probe') {

@@ -10,6 +10,9 @@ import { failure } from './kept.ts';
 
 type Waiter = { readonly connection: Connection; readonly id: number | undefined; through: number };
 
+/** `moved`: called after `acked` went up, before the ack is answered. */
+type Owner = { moved(cursor: UserCursor, effects: Effects): void };
+
 export class UserCursor {
   readonly device: string;
   /** As the store has it. */
@@ -17,16 +20,15 @@ export class UserCursor {
   /** Connections of this node that share it. */
   readers = 0;
   readonly #user: string;
-  readonly #moved: (cursor: UserCursor, effects: Effects) => void;
+  readonly #owner: Owner;
   #flying = false;
   #waiting: Waiter[] = [];
 
-  /** `moved`: called after `acked` went up, before the ack is answered. */
-  constructor(user: string, device: string, acked: number, moved: (cursor: UserCursor, effects: Effects) => void) {
+  constructor(user: string, device: string, acked: number, owner: Owner) {
     this.#user = user;
     this.device = device;
     this.acked = acked;
-    this.#moved = moved;
+    this.#owner = owner;
   }
 
   ack(connection: Connection, { id, through }: Command<'ack'>, effects: Effects): void {
@@ -51,7 +53,7 @@ export class UserCursor {
       const error = failure(outcome);
       if (error === null && through > this.acked) {
         this.acked = through;
-        this.#moved(this, effects);
+        this.#owner.moved(this, effects);
       }
       for (const waiter of waiters) {
         if (error === null) effects.reply(waiter.connection, waiter.id, { through: waiter.through });

@@ -10,7 +10,7 @@ import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, EntryRecord, InboxItem, InboxLoss, StoredInbox } from '../thread/messages.ts';
-import type { Connection, Effects, Pushable } from './actor.ts';
+import type { Connection, Effects, Pushable, Waker } from './actor.ts';
 import { Kept } from './kept.ts';
 import { UserCursor } from './user-cursor.ts';
 
@@ -41,7 +41,7 @@ export class UserInbox {
   readonly #itemsMax: number;
   /** Null until something is pushed. */
   #sent: Kept<number> | null = null;
-  readonly #wake: () => void;
+  readonly #owner: Waker;
   readonly #readers = new FewMap<ConnectionId, Reader>();
   readonly #cursors = new FewMap<string, UserCursor>();
   /** The highest n known to be assigned. */
@@ -49,10 +49,10 @@ export class UserInbox {
   /** The highest n pushed to anybody. */
   #pushed = 0;
 
-  constructor(user: string, itemsMax: number, wake: () => void) {
+  constructor(user: string, itemsMax: number, owner: Waker) {
     this.#user = user;
     this.#itemsMax = itemsMax;
-    this.#wake = wake;
+    this.#owner = owner;
   }
 
   /** A connection that the store has admitted, with its device's cursor. `again`: it was fed by an earlier incarnation. */
@@ -60,7 +60,7 @@ export class UserInbox {
     this.#head = Math.max(this.#head, head);
     let cursor = this.#cursors.get(connection.device);
     if (cursor === undefined) {
-      cursor = new UserCursor(this.#user, connection.device, acked, (moved, on) => this.#moved(moved, on));
+      cursor = new UserCursor(this.#user, connection.device, acked, this);
       this.#cursors.set(cursor.device, cursor);
     }
     cursor.readers++;
@@ -158,7 +158,7 @@ export class UserInbox {
   }
 
   #save(effects: Effects, ticking: boolean): void {
-    this.#sent ??= new Kept<number>(0, (through) => ({ type: 'sent', user: this.#user, through }), this.#wake);
+    this.#sent ??= new Kept<number>(0, { operation: (through) => ({ type: 'sent', user: this.#user, through }), wake: () => this.#owner.wake() });
     this.#sent.save(this.#pushed, effects, ticking);
   }
 
@@ -170,7 +170,7 @@ export class UserInbox {
     reader.pushed = n;
     reader.unacked++;
     if (n > this.#pushed) this.#pushed = n;
-    this.#wake();
+    this.#owner.wake();
   }
 
   #drain(reader: Reader, effects: Effects): void {
@@ -196,7 +196,7 @@ export class UserInbox {
         reader.drain = 'failed';
         reader.suspect = true;
         effects.skip(reader.connection);
-        this.#wake();
+        this.#owner.wake();
       },
     );
   }
@@ -221,7 +221,7 @@ export class UserInbox {
     }
     // The store's reader lags behind what was announced; asking again at once would turn in a circle.
     reader.drain = 'failed';
-    this.#wake();
+    this.#owner.wake();
   }
 
   /** The pushes of one reply in order of n, lost ranges between items; moves `sent`. */
@@ -247,7 +247,7 @@ export class UserInbox {
     return pushes;
   }
 
-  #moved(cursor: UserCursor, effects: Effects): void {
+  moved(cursor: UserCursor, effects: Effects): void {
     const through = cursor.acked;
     for (const reader of this.#readers.values()) {
       if (reader.cursor !== cursor) continue;

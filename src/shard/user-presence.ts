@@ -5,9 +5,9 @@
  */
 import type { Presence, Status } from '../protocol/pushes.ts';
 import { FewMap } from '../thread/few.ts';
-import type { ConnectionId } from '../thread/messages.ts';
-import type { Connection, Effects } from './actor.ts';
-import { Kept } from './kept.ts';
+import type { ConnectionId, Operation } from '../thread/messages.ts';
+import type { Connection, Effects, Waker } from './actor.ts';
+import { type Keeper, Kept } from './kept.ts';
 
 const changesEveryMs = 1_000;
 
@@ -15,9 +15,10 @@ const changesEveryMs = 1_000;
 type Watcher = { readonly connection: Connection; told: Status | 'asking' | 'unknown' };
 type Moment = Pick<Effects, 'now' | 'tick'>;
 
-export class UserPresence {
+export class UserPresence implements Keeper<Status | null> {
   readonly #user: string;
   readonly #graceMs: number;
+  readonly #owner: Waker;
   readonly #kept: Kept<Status | null>;
   readonly #connected = new FewMap<ConnectionId, { away: boolean; idle: boolean }>();
   /** Null while there is none, as for most users: ten thousand empty maps are two megabytes. */
@@ -33,14 +34,19 @@ export class UserPresence {
   #changed = false;
   #told: { status: Status; at: number } | null = null;
 
-  constructor(user: string, graceMs: number, wake: () => void) {
+  constructor(user: string, graceMs: number, owner: Waker) {
     this.#user = user;
     this.#graceMs = graceMs;
-    this.#kept = new Kept<Status | null>(
-      null,
-      (status) => ({ type: 'presence', user, status: status ?? 'offline', lastSeen: this.#presence?.lastSeen ?? this.#lastClosed }),
-      wake,
-    );
+    this.#owner = owner;
+    this.#kept = new Kept<Status | null>(null, this);
+  }
+
+  operation(status: Status | null): Operation {
+    return { type: 'presence', user: this.#user, status: status ?? 'offline', lastSeen: this.#presence?.lastSeen ?? this.#lastClosed };
+  }
+
+  wake(): void {
+    this.#owner.wake();
   }
 
   expect(): void {

@@ -11,7 +11,7 @@ import { type CloseReason, CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, InboxItem, InboxLoss, Outcome } from '../thread/messages.ts';
-import type { Connection, Effects } from './actor.ts';
+import type { Connection, Effects, Waker } from './actor.ts';
 import { failure } from './kept.ts';
 import { UserInbox } from './user-inbox.ts';
 import { UserPresence } from './user-presence.ts';
@@ -39,25 +39,30 @@ type Session = {
   state: { is: 'connecting' | 'stalled'; waiting: UserCommand[]; idle: boolean } | { is: 'open' };
 };
 
-export class UserActor {
+export class UserActor implements Waker {
   readonly user: string;
   readonly presence: UserPresence;
   readonly #epoch: string;
   readonly #limits: UserLimits;
-  readonly #wake: () => void;
+  readonly #wake: (actor: UserActor) => void;
   readonly #inbox: UserInbox;
   readonly #sessions = new FewMap<ConnectionId, Session>();
   /** Connections that are gone here and not yet in the store. `owed`: to be tried at the next tick. */
   #leaving: Map<ConnectionId, 'flying' | 'owed'> | null = null;
 
-  /** `wake`: asks for a `flush` at the end of the turn; called as often as there is a reason. */
+  /** `wake`: told who asks for a `flush`, as often as there is a reason. */
   constructor(user: string, epoch: string, limits: UserLimits, wake: (actor: UserActor) => void) {
     this.user = user;
     this.#epoch = epoch;
     this.#limits = limits;
-    this.#wake = () => wake(this);
-    this.presence = new UserPresence(user, limits.presenceGraceMs, this.#wake);
-    this.#inbox = new UserInbox(user, limits.inboxItemsMax, this.#wake);
+    this.#wake = wake;
+    this.presence = new UserPresence(user, limits.presenceGraceMs, this);
+    this.#inbox = new UserInbox(user, limits.inboxItemsMax, this);
+  }
+
+  /** Asks for a `flush` at the end of the turn. */
+  wake(): void {
+    this.#wake(this);
   }
 
   hello(connection: Connection, { again, named, issuedAt, told }: Hello, effects: Effects): void {
@@ -75,7 +80,7 @@ export class UserActor {
     if (session.state.is !== 'connecting') this.#left(session, clean, effects);
     this.#inbox.close(connection.id);
     this.#disconnect(connection.id, effects);
-    this.#wake();
+    this.wake();
   }
 
   /** The store has it: who is admitted is closed. Those on their way to the store are judged there, by their tokens. */
@@ -102,7 +107,7 @@ export class UserActor {
     if (state === undefined) return;
     if (state.is === 'open') this.presence.note(connection.id, { idle }, effects);
     else state.idle = idle;
-    this.#wake();
+    this.wake();
   }
 
   inbox(item: InboxItem, effects: Effects): void {
@@ -160,7 +165,7 @@ export class UserActor {
       (outcome) => {
         this.presence.expected();
         this.#answered(session, outcome, effects);
-        this.#wake();
+        this.wake();
       },
     );
     if (accepted) return;
@@ -207,7 +212,7 @@ export class UserActor {
       if (again) this.#left(session, true, effects);
       return;
     }
-    this.#wake();
+    this.wake();
     if (again && close === 'overloaded') {
       state.is = 'stalled';
       return;
@@ -242,7 +247,7 @@ export class UserActor {
       if (failure(outcome) === null) leaving.delete(id);
       else leaving.set(id, 'owed');
       if (leaving.size === 0 && this.#leaving === leaving) this.#leaving = null;
-      this.#wake();
+      this.wake();
     });
     if (!accepted) leaving.set(id, 'owed');
   }
@@ -255,7 +260,7 @@ export class UserActor {
     }
     this.presence.note(connection.id, { away: command.status === 'away' }, effects);
     effects.reply(connection, command.id, { status: this.presence.current(effects)?.status ?? command.status });
-    this.#wake();
+    this.wake();
   }
 
   #settle(effects: Effects, ticking: boolean): void {
