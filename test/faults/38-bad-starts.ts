@@ -1,12 +1,14 @@
 /**
  * Every start that cannot be: refused by one sentence that names what is wrong, and an exit code that tells settings (2) from the
- * rest (1). And what the hub is made of: at full size the registry is asked for advisories; the floors are test/advisory-floors.test.ts.
+ * rest (1). And what the hub is made of: by the lockfile and the floors of test/kit/advisory-floors.ts, and at full size by the registry's
+ * advisories too, where it tells them.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
+import { floors, lockedPackages, shortfalls, versionsOf } from '../kit/advisory-floors.ts';
 import { hubEntry, root } from '../kit/paths.ts';
 import { type FaultKit, type FaultRow, violationsOf } from './row.ts';
 
@@ -21,8 +23,8 @@ type Bad = { words: readonly string[]; says: RegExp; code: number; unprivileged?
 
 export const row: FaultRow<Size> = {
   test: 38,
-  title: 'every start that cannot be is refused by one sentence, and no dependency has an advisory of high severity',
-  target: '10 of 10 bad starts explained; 0 high advisories',
+  title: 'every start that cannot be is refused by one sentence, and nothing the hub runs on is older than its floor',
+  target: '≥ 10 bad starts, all explained; nothing below its floor or not fixed by the lockfile; 0 high advisories',
   gate: { audits: 0 },
   full: { audits: 1 },
 
@@ -37,12 +39,26 @@ export const row: FaultRow<Size> = {
       if (line.includes(secret.slice(3))) return [`${what}: a secret was told`];
       return code === one.code ? [] : [`${what}: exit code ${code}`];
     });
+    const locked = lockedPackages();
+    const short = shortfalls(locked);
     const advisories = audits === 0 ? 'not asked at this size' : audit();
+    if (audits > 0 && typeof advisories === 'string') kit.say(advisories);
     return {
-      figures: { badStarts: outcomes.length, explained: outcomes.length - faults.length, advisoriesOfHighSeverity: advisories },
+      figures: {
+        badStarts: outcomes.length,
+        explained: outcomes.length - faults.length,
+        lockedPackages: Object.keys(locked).length,
+        ...Object.fromEntries(Object.keys(floors).map((name) => [name, [...new Set(versionsOf(name, locked))].join(' and ')])),
+        belowFloorOrNotFixed: short.length,
+        advisoriesOfHighSeverity: advisories,
+      },
       violations: [
         ...faults,
-        ...violationsOf({ 'ten starts are tried': outcomes.length >= 10, 'no advisory of high severity': typeof advisories === 'string' || advisories === 0 }),
+        ...short,
+        ...violationsOf({
+          'ten starts are tried': outcomes.length >= 10,
+          'no advisory is of high severity': typeof advisories === 'string' || advisories === 0,
+        }),
       ],
     };
   },
@@ -114,7 +130,7 @@ function audit(): number | string {
     const { metadata } = JSON.parse(stdout) as { metadata: { vulnerabilities: { high: number; critical: number } } };
     return metadata.vulnerabilities.high + metadata.vulnerabilities.critical;
   } catch {
-    return 'not known: the registry did not answer';
+    return 'no registry answers npm audit here: judged by the lockfile and the floors';
   }
 }
 
