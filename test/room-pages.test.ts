@@ -99,4 +99,26 @@ describe('a page that was sent', () => {
     pages.forget(1);
     expect(pages.send(1, bob, 7)).toBeNull();
   });
+
+  it('is kept while somebody asks for it, and no more than so many bytes of all', () => {
+    const { port1 } = new MessageChannel();
+    onTestFinished(() => port1.close());
+    const link = new Link<ToGateway, ToShard>(port1, { batch: () => {} });
+    const pages = new Pages(link);
+    const ann = new EffectsRecorder().connection('ann');
+    const keep = (seq: number, bytes: number): void => pages.keep(1, 'json', seq, [link.arena.put(Buffer.alloc(bytes))]);
+    keep(1, 10);
+    pages.tick();
+    expect(pages.send(1, ann, 1)).toBe(1);
+    pages.tick();
+    pages.tick();
+    expect(pages.send(1, ann, 1)).toBeNull();
+    const MiB = 1024 * 1024;
+    for (let seq = 1; seq <= 3; seq++) keep(seq, 6 * MiB);
+    expect([1, 2, 3].map((seq) => pages.send(1, ann, seq))).toEqual([null, 2, 3]);
+    keep(4, 20 * MiB);
+    expect([2, 3, 4].map((seq) => pages.send(1, ann, seq))).toEqual([null, null, 4]);
+    for (let seq = 10; seq < 60; seq++) keep(seq, 1);
+    expect([10, 59].map((seq) => pages.send(1, ann, seq))).toEqual([null, 59]);
+  });
 });

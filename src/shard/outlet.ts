@@ -40,7 +40,7 @@ import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection, Pushable, Settled } from './actor.ts';
 import type { Commits } from './commits.ts';
 import type { Feed } from './feed.ts';
-import { Pages } from './pages.ts';
+import type { Pages } from './pages.ts';
 import type { Reads } from './reads.ts';
 import type { Ephemeral, RoomEffects, RoomState } from './room-state.ts';
 import type { Rooms } from './rooms.ts';
@@ -50,6 +50,7 @@ export type OutletDeps = {
   commits: Commits;
   reads: Reads;
   feed: Feed;
+  pages: Pages;
   clock: Clock;
   rooms: Rooms;
   witness: Pick<Witness, 'step'>;
@@ -64,13 +65,11 @@ export class Outlet implements RoomEffects {
   readonly #link: Link<ToGateway, ToShard>;
   readonly #mids: Mids;
   readonly #msgpack = new MsgpackWriter();
-  readonly #pages: Pages;
 
   constructor(deps: OutletDeps) {
     this.#deps = deps;
     this.#link = deps.link;
     this.#mids = new Mids(deps.clock.random);
-    this.#pages = new Pages(deps.link);
   }
 
   get epoch(): string {
@@ -158,18 +157,18 @@ export class Outlet implements RoomEffects {
       starts.push(this.#link.arena.offset);
       this.#entry(record, to.format);
     }
-    this.#pages.keep(room.key, to.format, first.seq, starts);
+    this.#deps.pages.keep(room.key, to.format, first.seq, starts);
     this.replayAgain(room, to, first.seq);
   }
 
   replayAgain(room: RoomState, to: Connection, seq: number): number | null {
-    const last = to.open ? this.#pages.send(room.key, to, seq) : null;
+    const last = to.open ? this.#deps.pages.send(room.key, to, seq) : null;
     if (last !== null) this.#deps.feed.sent(to);
     return last;
   }
 
   tell(message: ToGateway): void {
-    if (message.t === 'forget') this.#pages.forget(message.roomKey);
+    if (message.t === 'forget') this.#deps.pages.forget(message.roomKey);
     this.#link.push(message);
   }
 

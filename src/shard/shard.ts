@@ -20,6 +20,7 @@ import type { Connection } from './actor.ts';
 import { Commits } from './commits.ts';
 import { Feed } from './feed.ts';
 import { Outlet } from './outlet.ts';
+import { Pages } from './pages.ts';
 import { presenceCommand, watchAgain } from './presence-command.ts';
 import { Reads } from './reads.ts';
 import { revoke } from './revoke.ts';
@@ -55,7 +56,7 @@ export class Shard {
   readonly #barrier: Barrier;
   #link: Link<ToGateway, ToShard> | null = null;
   /** There once the store has let this shard in. */
-  #open: { outlet: Outlet; users: UserDirectory } | null = null;
+  #open: { outlet: Outlet; users: UserDirectory; pages: Pages } | null = null;
   /** Batches that came before the store let this shard in; the link's credit bounds them. */
   #early: { list: (number | ToShard)[]; arena: Buffer }[] = [];
   #commands = 0;
@@ -105,6 +106,7 @@ export class Shard {
   tick(): void {
     if (this.#open === null) return;
     this.#feed.tick();
+    this.#open.pages.tick();
     this.#rooms.tick(this.#open.outlet);
     this.#open.users.tick(this.#open.outlet);
   }
@@ -146,17 +148,19 @@ export class Shard {
   #opened(epoch: string): void {
     if (this.#open !== null) return this.#open.users.recheck(this.#open.outlet);
     if (this.#link === null) throw new Error('the gateway is linked before persistence');
+    const pages = new Pages(this.#link);
     const outlet = new Outlet({
       link: this.#link,
       commits: this.#commits,
       reads: this.#reads,
       feed: this.#feed,
+      pages,
       clock: this.#deps.clock,
       rooms: this.#rooms,
       witness: this.#deps.witness,
       epoch,
     });
-    this.#open = { outlet, users: new UserDirectory(epoch, this.#deps.options) };
+    this.#open = { outlet, users: new UserDirectory(epoch, this.#deps.options), pages };
     for (const { list, arena } of this.#early) this.#batch(list, arena);
     this.#early = [];
     this.#link.release();
