@@ -54,7 +54,7 @@ export class Port {
     const tampered = this.#tamper === undefined ? message : this.#tamper(this.strand.name, peer.strand.name, message);
     if (tampered === undefined) return;
     const copied = copyOf(tampered);
-    this.#scheduler.after(this.#delay(), peer.strand, () => peer.#receive(copied));
+    this.#scheduler.at(this.#arrival(), peer.strand, () => peer.#receive(copied));
   }
 
   /** What was posted before still arrives; then both ends hear of the end. */
@@ -63,7 +63,7 @@ export class Port {
     this.#closed = true;
     const peer = this.#peer;
     this.#scheduler.after(0, this.strand, () => this.#closing?.());
-    if (peer !== null) this.#scheduler.after(this.#delay(), peer.strand, () => peer.#ended());
+    if (peer !== null) this.#scheduler.at(this.#arrival(), peer.strand, () => peer.#ended());
   }
 
   #ended(): void {
@@ -78,12 +78,13 @@ export class Port {
     else this.#listener(message);
   }
 
-  #delay(): number {
+  /** Never before what was posted earlier. */
+  #arrival(): number {
     const { ms, spikeMs, spikes } = this.#lag;
     const scheduler = this.#scheduler;
     const delay = scheduler.chance(spikes) ? scheduler.between(ms, spikeMs) : scheduler.between(ms / 8, ms);
     this.#lastAt = Math.max(this.#lastAt, scheduler.now + delay);
-    return this.#lastAt - scheduler.now;
+    return this.#lastAt;
   }
 }
 

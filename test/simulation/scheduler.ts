@@ -55,7 +55,12 @@ export class Scheduler {
   }
 
   after(ms: number, strand: Strand, run: () => void): Event {
-    const event: Event = { at: this.now + ms, order: ++this.#order, strand, run, cancelled: false };
+    return this.at(this.now + ms, strand, run);
+  }
+
+  /** Of two for the same instant, the one asked for first goes first: what keeps an order must name the instant, for a sum of differences is rounded. */
+  at(at: number, strand: Strand, run: () => void): Event {
+    const event: Event = { at, order: ++this.#order, strand, run, cancelled: false };
     this.#push(event);
     return event;
   }

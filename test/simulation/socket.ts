@@ -168,7 +168,7 @@ export class SimSocket {
 
   #inbound(arrive: () => void): void {
     this.#toGatewayAt = Math.max(this.#toGatewayAt, this.#scheduler.now + this.#scheduler.between(0, this.#lagMs));
-    this.#scheduler.after(this.#toGatewayAt - this.#scheduler.now, this.#gateway, () => {
+    this.#scheduler.at(this.#toGatewayAt, this.#gateway, () => {
       if (this.#cut && this.readyState !== 1) return;
       if (this.#paused) this.#unread.push(arrive);
       else arrive();
@@ -177,7 +177,7 @@ export class SimSocket {
 
   #outbound(arrive: () => void): void {
     this.#toClientAt = Math.max(this.#toClientAt, this.#scheduler.now + this.#scheduler.between(0, this.#lagMs));
-    this.#scheduler.after(this.#toClientAt - this.#scheduler.now, this.#clientStrand, () => {
+    this.#scheduler.at(this.#toClientAt, this.#clientStrand, () => {
       if (!this.#cut) arrive();
     });
   }
