@@ -16,6 +16,7 @@ import type { Clock } from '../../src/thread/clock.ts';
 import type { Log } from '../../src/thread/log.ts';
 import type { Format } from '../../src/thread/messages.ts';
 import { SimBus } from './bus.ts';
+import type { Database } from './database.ts';
 import { Port } from './port.ts';
 import { type Scheduler, Strand } from './scheduler.ts';
 import type { SimSocket } from './socket.ts';
@@ -28,7 +29,7 @@ const restartMs = 400;
 /** The supervisor's looks at a thread are not part of this. */
 const unseen = { frame: () => {}, step: () => {}, clear: () => {}, calling: () => {}, returned: () => {} };
 /** Microtasks that follow an event of such a thread, at most. */
-const hops = { gateway: 6, shard: 1, writer: 14, reader: 8 } as const;
+const hops = { gateway: 6, shard: 1, writer: 14, sqlite: 60, reader: 8 } as const;
 
 export type NodeDeps = {
   index: number;
@@ -39,6 +40,7 @@ export type NodeDeps = {
   bus: LocalBus;
   users: ReadonlySet<string>;
   model(): SimModel;
+  database: Database | null;
   /** The first connection number of this life: earlier ones are not given again. */
   firstNumber: number;
   numbered(number: number): void;
@@ -70,7 +72,13 @@ export class SimNode {
     const log: Log = (_level, message, fields) => {
       if (fields?.error instanceof Error) deps.fault(`${message}: ${fields.error.stack}`);
     };
-    const authenticate: Authenticator = async ({ user }) => ({ user: user ?? '', scopes: ['broadcast'], expiresAtMs: null, issuedAtMs: 0 });
+    // A token says when it was issued, and nothing else.
+    const authenticate: Authenticator = async ({ user, token }) => ({
+      user: user ?? '',
+      scopes: ['broadcast'],
+      expiresAtMs: null,
+      issuedAtMs: Number(token ?? 0),
+    });
     const parts = { options, clock: this.#clock, log, authenticate, shards: deps.shards };
     this.#gateway = scheduler.as(this.main, () => composeGateway(parts, deps.firstNumber));
     const { sweep } = this.#gateway;
@@ -82,6 +90,11 @@ export class SimNode {
 
   get pool(): Pool {
     return this.#gateway.pool;
+  }
+
+  /** As the backend API does it. */
+  command(command: Record<string, unknown>): Promise<Record<string, unknown>> {
+    return this.#gateway.backend.command({ user: 'backend', scopes: [] }, command);
   }
 
   get wall(): number {
@@ -169,10 +182,14 @@ export class SimNode {
 
   startWriter(): void {
     if (this.#writer !== null) return;
-    const { scheduler, conditions, model, users, index, shards } = this.#deps;
-    const strand = new Strand(`writer${index}`, hops.writer);
+    const { scheduler, conditions, model, database, users, index, shards, fault } = this.#deps;
+    const strand = new Strand(`writer${index}`, database === null ? hops.writer : hops.sqlite);
     const { faults, injected, mutant } = conditions;
-    const store = new SimStore({ scheduler, strand, node: index, users, faults, model, injected, mutant: mutant?.store, die: () => this.#dieWriter() });
+    const store = new SimStore({
+      ...{ scheduler, strand, node: index, users, faults, model, database, fault, injected },
+      mutant: mutant?.store,
+      die: () => this.#dieWriter(),
+    });
     const writer = scheduler.as(
       strand,
       () =>
@@ -203,10 +220,10 @@ export class SimNode {
   }
 
   startReader(): void {
-    const { scheduler, index, shards, conditions, model } = this.#deps;
+    const { scheduler, index, shards, conditions, model, database, fault } = this.#deps;
     const strand = new Strand(`reader${index}`, hops.reader);
     const { faults, injected } = conditions;
-    this.#reader = { strand, part: new ReadServer(simReader({ scheduler, strand, faults, injected, model }), this.#clock, () => {}, unseen) };
+    this.#reader = { strand, part: new ReadServer(simReader({ scheduler, strand, faults, injected, model, database, fault }), this.#clock, () => {}, unseen) };
     for (let shard = 0; shard < shards; shard++) this.#linkReader(shard);
   }
 

@@ -2,11 +2,13 @@
  * The database of a simulated cluster: the model store behind each node's writer and reader, with time between a commit's
  * beginning, its effect and its answer, and faults at each. What an earlier thread had not made durable is gone with it.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { CommitResult, Store, StoreReader } from '../../src/persistence/store.ts';
 import type { InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply } from '../../src/thread/messages.ts';
 import { placeOf } from '../../src/thread/placement.ts';
 import { StoreModel } from '../store-model.ts';
 import { readModel } from '../store-model-reader.ts';
+import type { Database } from './database.ts';
 import { copyOf } from './port.ts';
 import type { Scheduler, Strand } from './scheduler.ts';
 
@@ -94,6 +96,9 @@ export type StoreDeps = {
   users: ReadonlySet<string>;
   faults: StoreFaults;
   model(): SimModel;
+  /** A real one, which does the same and is believed; where the two differ, that is a fault. */
+  database: Database | null;
+  fault(what: string): void;
   injected(fault: string): void;
   /** The writer's thread ends. */
   die(): void;
@@ -127,6 +132,7 @@ export class SimStore implements Store {
         const failed = early === null && this.#fails(0);
         const outcomes = operations.map((): Outcome => ({ code: 'storage', message: 'simulated' }));
         const result = failed ? { ts, outcomes, notices: [] } : this.#apply(model(), operations, ts);
+        if (!failed && this.#deps.database !== null) this.#applyToo(this.#deps.database, operations, result);
         if (faults.dieNext && !failed) {
           faults.dieNext = false;
           this.#deps.injected('lost-answer');
@@ -137,10 +143,21 @@ export class SimStore implements Store {
   }
 
   async maintain(ts: number): Promise<{ notices: InboxLoss[]; more: boolean }> {
-    return copyOf(await this.#deps.model().maintain(ts));
+    const { model, database } = this.#deps;
+    await database?.store.maintain(ts);
+    return copyOf(await model().maintain(ts));
   }
 
   async close(): Promise<void> {}
+
+  /** What was refused by chance is not asked for. */
+  #applyToo({ store }: Database, operations: readonly (MessageAppend | Operation)[], { ts, outcomes, notices }: CommitResult): void {
+    const asked = operations.flatMap((operation, i) => (isRefused(outcomes[i]) ? [] : [operation]));
+    const expected = { ts, outcomes: outcomes.filter((outcome) => !isRefused(outcome)), notices };
+    void store.commit(copyOf(asked), ts).then((result) => {
+      if (!isDeepStrictEqual(result, expected)) this.#deps.fault(`SQLite and the model differ: ${JSON.stringify([asked, result, expected])}`);
+    });
+  }
 
   #fails(inMs: number): boolean {
     const { scheduler, faults, injected } = this.#deps;
@@ -167,8 +184,12 @@ export class SimStore implements Store {
   }
 }
 
+function isRefused(outcome: Outcome | undefined): boolean {
+  return typeof outcome === 'object' && outcome.code === 'storage';
+}
+
 /** Of one reader thread. */
-export function simReader({ scheduler, strand, faults, model, injected }: Omit<StoreDeps, 'node' | 'users' | 'mutant' | 'die'>): StoreReader {
+export function simReader({ scheduler, strand, faults, model, database, fault, injected }: Omit<StoreDeps, 'node' | 'users' | 'mutant' | 'die'>): StoreReader {
   return {
     read: <K extends ReadKind>(query: ReadQuery & { read: K }) =>
       new Promise<ReadReply[K]>((resolve, reject) => {
@@ -176,7 +197,14 @@ export function simReader({ scheduler, strand, faults, model, injected }: Omit<S
           if (scheduler.chance(faults.read)) {
             injected('read');
             reject(new Error('simulated'));
-          } else resolve(copyOf(readModel(model(), query)) as ReadReply[K]);
+            return;
+          }
+          const expected = copyOf(readModel(model(), query)) as ReadReply[K];
+          if (database === null) return resolve(expected);
+          void database.reader.read<K>(query).then((reply) => {
+            if (!isDeepStrictEqual(reply, expected)) fault(`SQLite and the model differ: ${JSON.stringify([query, reply, expected])}`);
+            resolve(reply);
+          });
         });
       }),
     close: async () => {},

@@ -114,6 +114,7 @@ export class World {
       bus: this.#bus,
       users: new Set(homes[index]),
       model: () => this.model,
+      database: null,
       firstNumber: (this.#numbers[index] ?? index * numbersPerNode) + 1,
       numbered: (number) => {
         this.#numbers[index] = number;
