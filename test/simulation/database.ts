@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type FilledOptions, fillOptions } from '../../src/options.ts';
 import { SqliteStore } from '../../src/persistence/sqlite.ts';
+import { type Db, type OpenDatabase, openDatabase } from '../../src/persistence/sqlite-open.ts';
 import { SqliteReader } from '../../src/persistence/sqlite-reader.ts';
 import type { Store, StoreReader } from '../../src/persistence/store.ts';
 import type { Clock } from '../../src/thread/clock.ts';
@@ -50,6 +51,18 @@ export class Database {
 }
 
 /** Durability is tested elsewhere; here nothing waits for a disk. */
-function openStore(data: string, options: FilledOptions, clock: Clock, life: number): Promise<SqliteStore> {
-  return SqliteStore.open({ ...options, data, durability: 'process', node: `life-${life}`, exclusive: false }, { clock, log: () => {} });
+async function openStore(data: string, options: FilledOptions, clock: Clock, life: number): Promise<SqliteStore> {
+  const hurried: Db[] = [];
+  const hurry: OpenDatabase = (file, how) => {
+    const db = openDatabase(file, how);
+    db.pragma('synchronous = off');
+    hurried.push(db);
+    return db;
+  };
+  const store = await SqliteStore.open(
+    { ...options, data, durability: 'process', node: `life-${life}`, exclusive: false },
+    { clock, log: () => {}, open: hurry },
+  );
+  for (const db of hurried) db.pragma('synchronous = off');
+  return store;
 }
