@@ -29,7 +29,7 @@ export const row: FaultRow<Size> = {
   title: 'F4 I7 a restored backup, a cut or damaged log: who saw more is told, nobody is kept from what is new',
   target: '0 new messages hidden, 0 seqs with two meanings within an epoch',
   gate: { rounds: 2, restoreEvery: 2, clients: 4, messages: 60 },
-  full: { rounds: 200, restoreEvery: 10, clients: 8, messages: 300 },
+  full: { rounds: 80, restoreEvery: 8, clients: 8, messages: 300 },
 
   async run({ rounds, restoreEvery, clients: clientCount, messages }, kit) {
     const { random } = kit;

@@ -21,7 +21,7 @@ export const row: FaultRow<Size> = {
   title: 'I1 I2 I3 I8 D1 an inbox across crashes, two devices: every message reaches each device, none is called received before',
   target: '0 lost and 0 false "received" in 100,000 items',
   gate: { rounds: 2, people: 5, perRound: 200 },
-  full: { rounds: 50, people: 20, perRound: 2_000 },
+  full: { rounds: 50, people: 20, perRound: 1_200 },
 
   async run({ rounds, people, perRound }, kit) {
     const { random } = kit;
