@@ -2,7 +2,7 @@
  * The pools that worker threads live in, and one that is kept ready: its thread has loaded its modules and waits for a life to
  * end, so that the next one need not wait for them. `hub.ts` keeps one for threads of all roles; `supervisor.ts` takes it.
  */
-import { Piscina } from 'piscina';
+import { ArrayTaskQueue, Piscina } from 'piscina';
 import type { Log } from './log.ts';
 
 /** Half of what V8 takes by itself, which a busy thread fills however little of it is in use: 10 MB per thread are saved, and no more is copied. */
@@ -10,17 +10,40 @@ const youngMb = 24;
 
 /** One thread, for one life: it must be gone for good, with all timers and ports, when that is over. */
 export function poolOfOne(heapMb: number, failed: (error: unknown) => void): Piscina {
-  const pool = new Piscina({
-    // None takes the place of one whose task has failed.
-    minThreads: 0,
-    maxThreads: 1,
-    idleTimeout: Number.POSITIVE_INFINITY,
-    // The default blocks the worker's event loop between tasks; ours lives on it.
-    atomics: 'disabled',
-    resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: youngMb },
-  });
+  const pool = new OneThread(heapMb);
   pool.on('error', failed);
   return pool;
+}
+
+class OneThread extends Piscina {
+  readonly #tasks: ArrayTaskQueue;
+
+  constructor(heapMb: number) {
+    const tasks = new ArrayTaskQueue();
+    super({
+      // None takes the place of one whose task has failed.
+      minThreads: 0,
+      maxThreads: 1,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      // The default blocks the worker's event loop between tasks; ours lives on it.
+      atomics: 'disabled',
+      resourceLimits: { maxOldGenerationSizeMb: heapMb, maxYoungGenerationSizeMb: youngMb },
+      taskQueue: tasks,
+    });
+    this.#tasks = tasks;
+  }
+
+  /** Where the system allows no further thread, piscina throws at once: in a timer that would be the end of the process. */
+  override run(...of: Parameters<Piscina['run']>): Promise<unknown> {
+    try {
+      return super.run(...of);
+    } catch (error) {
+      // What it promised nobody has: at the end of the pool it would be a rejection that nobody handles.
+      while (this.#tasks.size > 0) this.#tasks.shift();
+      const limited = error instanceof Error && error.message === 'EAGAIN';
+      return Promise.reject(limited ? new Error('the system allows no further thread (ulimit -u, or the limit of a container)') : error);
+    }
+  }
 }
 
 /** `loads`: tasks that do nothing, with the modules they are in; running them loads the modules. */
