@@ -6,6 +6,7 @@ import { Backend } from '../src/gateway/backend.ts';
 import { Backlog } from '../src/gateway/backlog.ts';
 import { Connection } from '../src/gateway/connection.ts';
 import { Counters } from '../src/gateway/counters.ts';
+import { Limits } from '../src/gateway/limits.ts';
 import { Outbox } from '../src/gateway/outbox.ts';
 import { Pool } from '../src/gateway/pool.ts';
 import { Routing } from '../src/gateway/routing.ts';
@@ -58,7 +59,8 @@ function setUp(given: HubOptions = {}) {
   const time: SweepTime = { now: 0 };
   const backend = new Backend({ clock, shards, routing: new Routing(shards, options, counters), nextNumber: () => 1 });
   const backlog = new Backlog({ clock, log: () => {}, shards, limits: options, time, receive: () => {} });
-  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, backlog, time });
+  const rates = new Limits(options, clock, shards);
+  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, rates, backlog, time });
   /** Lets time pass as sweeps on time see it. */
   const pass = (ms: number): void => {
     for (let end = tick + ms; tick < end; ) {

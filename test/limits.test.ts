@@ -29,9 +29,7 @@ function use(options: Partial<LimitOptions>): void {
   limits = new Limits({ ...given, ...options }, clock, shards);
 }
 function join(user: string): Connection {
-  const connection = { user, own: null, shared: null, refusals: null } as unknown as Connection;
-  limits.joined(connection);
-  return connection;
+  return { user, own: null, shared: null, refusals: null } as unknown as Connection;
 }
 function accepts(connection: Connection, bytes = 100, header = publish): boolean {
   return limits.refuses(connection, header, bytes) === null;
@@ -69,6 +67,20 @@ describe('the rates', () => {
     use({ userRateLimit: 200, userRateBurst: 200 });
     const sockets = Array.from({ length: 50 }, () => join('alice'));
     expect(flood(sockets, 10_000)).toBeLessThanOrEqual((200 + 200 * 10) * 1.1);
+  });
+
+  it('R8 what was used up counts until it is full again, and then takes no memory', () => {
+    use({ userRateLimit: 10, userRateBurst: 100 });
+    const one = join('alice');
+    expect(flood([one], 10)).toBe(100);
+    tick += 1_000;
+    limits.rest(one);
+    expect([one.own, one.shared === null]).toEqual([null, false]); // ten a second fill the user's in ten seconds, not in one
+    expect(flood([one], 10)).toBe(10);
+    tick += 10_000;
+    limits.rest(one);
+    expect([one.own, one.shared]).toEqual([null, null]);
+    expect(flood([one, join('alice')], 10)).toBe(100);
   });
 
   it('R8 of a user are not filled by coming back', () => {

@@ -111,7 +111,6 @@ export function composeGateway(deps: GatewayDeps, firstNumber = 1) {
     pool,
     shards,
     limits,
-    rates,
     heartbeatMs: options.heartbeatMs,
     receive: (connection, bytes) => inbound.held(connection, bytes),
   });
@@ -120,7 +119,7 @@ export function composeGateway(deps: GatewayDeps, firstNumber = 1) {
   const delivery = new Delivery({ log, counters, outbox, pool, shards, backend, routing, session, backlog, limits: options });
   const upgrade = new Upgrade({ options, clock, log, counters, pool, outbox, inbound, limits: rates, shards: deps.shards, time, nextNumber });
   const reattach = new Reattach({ log, pool, shards, backend, routing, session, backlog, delivery, lastNumber: () => lastNumber });
-  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, backlog, time });
+  const sweep = new Sweep({ options, clock, pool, outbox, shards, backend, rates, backlog, time });
   return { backend, backlog, counters, inbound, nextNumber, outbox, pool, reattach, shards, sweep, time, upgrade };
 }
 

@@ -81,14 +81,20 @@ export class Limits {
     this.#users = new Keyed(() => new Allowance(this.#ofUser, clock.tick()), usersKept);
   }
 
-  /** The connection is its user's from now on. */
-  joined(connection: Connection): void {
-    if (this.#on) connection.shared = this.#users.hold(connection.user);
-  }
-
   left(connection: Connection): void {
     if (connection.shared !== null) this.#users.release(connection.user);
     connection.shared = null;
+  }
+
+  /** Of a connection that asks for little, all buckets are full again within moments: they are let go of, for there are many such. */
+  rest(connection: Connection): void {
+    const { own, shared } = connection;
+    if (own === null && shared === null) return;
+    const now = this.#clock.tick();
+    if (own !== null && isFull(own, this.#ofConnection, now)) connection.own = null;
+    if (shared === null || !isFull(shared, this.#ofUser, now)) return;
+    connection.shared = null;
+    this.#users.release(connection.user, false);
   }
 
   /** Null: it may go on, and is paid for. */
@@ -96,6 +102,8 @@ export class Limits {
     if (!this.#on) return null;
     const now = this.#clock.tick();
     connection.own ??= new Allowance(this.#ofConnection, now);
+    // Before the welcome nobody's.
+    if (connection.user !== '') connection.shared ??= this.#users.hold(connection.user);
     const { own, shared } = connection;
     const refusal = refusedBy(own, this.#ofConnection, now, 'this connection') ?? (shared && refusedBy(shared, this.#ofUser, now, 'this user'));
     if (refusal !== null) return refusal;
@@ -126,6 +134,10 @@ export class Limits {
   #slot(room: string): Slot | undefined {
     return this.#shards.all[placeOf(room, this.#shards.all.length)]?.named.get(room);
   }
+}
+
+function isFull({ commands, cost }: Allowance, rates: Rates, now: number): boolean {
+  return commands.isFull(rates.commands, now) && cost.isFull(rates.cost, now);
 }
 
 function followers(slot: Slot | undefined): number {

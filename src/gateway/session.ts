@@ -15,7 +15,6 @@ import type { ToGateway } from '../thread/messages.ts';
 import { placeOf } from '../thread/placement.ts';
 import type { Authenticator, Identity } from './authenticate.ts';
 import { type Connection, open } from './connection.ts';
-import type { Limits } from './limits.ts';
 import type { Pool } from './pool.ts';
 import { codeFor, refusal, refusalOf } from './refusal.ts';
 import type { Shards } from './shards.ts';
@@ -36,7 +35,6 @@ export type SessionDeps = {
   pool: Pool;
   shards: Shards;
   limits: WireLimits;
-  rates: Limits;
   heartbeatMs: number;
   /** Takes a frame that was held, in order, once the connection is open. */
   receive(connection: Connection, bytes: Buffer): void;
@@ -155,7 +153,7 @@ export class Session {
   }
 
   #known(connection: Connection, command: Command<'hello'>, identity: Identity): void {
-    const { pool, rates, shards } = this.#deps;
+    const { pool, shards } = this.#deps;
     if (connection.phase.is !== 'opening') return;
     connection.phase.known = true;
     connection.user = identity.user;
@@ -163,7 +161,6 @@ export class Session {
     connection.home = placeOf(identity.user, shards.all.length);
     this.#expire(connection, identity);
     pool.identify(connection);
-    rates.joined(connection);
     this.introduce(connection);
   }
 

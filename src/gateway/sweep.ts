@@ -9,6 +9,7 @@ import type { Backend } from './backend.ts';
 import type { Backlog } from './backlog.ts';
 import type { Connection } from './connection.ts';
 import { pingFrame } from './frame.ts';
+import type { Limits } from './limits.ts';
 import type { Outbox } from './outbox.ts';
 import type { Pool } from './pool.ts';
 import type { Shards } from './shards.ts';
@@ -23,6 +24,7 @@ export type SweepDeps = {
   outbox: Outbox;
   shards: Shards;
   backend: Backend;
+  rates: Limits;
   backlog: Backlog;
   time: SweepTime;
 };
@@ -71,6 +73,7 @@ export class Sweep {
       case 'draining':
         if (!this.#moves(connection) || !this.#lives(connection) || !this.#inTime(connection, tick)) return;
         this.#idles(connection);
+        this.#deps.rates.rest(connection);
         return;
       case 'closed':
         return;

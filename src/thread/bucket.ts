@@ -37,6 +37,13 @@ export class Bucket {
     return true;
   }
 
+  /** As good as one that is made anew. */
+  isFull(rate: Rate, now: number): boolean {
+    if (rate.perSecond === 0) return true;
+    this.fill(rate, now);
+    return this.tokens >= rate.burst;
+  }
+
   /** As it stood when it was last filled; it is asked for again when it holds `least`. */
   state({ perSecond, burst }: Rate, least = 1): RateState {
     const msFor = (tokens: number): number => Math.max(0, Math.ceil(((tokens - this.tokens) * 1_000) / perSecond));
@@ -74,11 +81,12 @@ export class Keyed<T> {
     return held.value;
   }
 
-  release(key: string): void {
+  /** `keep`: false where one that is made anew does as well. */
+  release(key: string, keep = true): void {
     const held = this.#held.get(key);
     if (held === undefined || --held.holders > 0) return;
     this.#held.delete(key);
-    this.#keep(key, held.value);
+    if (keep) this.#keep(key, held.value);
   }
 
   holders(key: string): number {
