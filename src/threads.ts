@@ -43,7 +43,8 @@ export class Threads {
       ...deps,
       gaveUp: (error: Error) => {
         this.#failed = error;
-        deps.gaveUp(error);
+        // The process may end at once then, and must not while a thread loads.
+        void this.#spare.close().finally(() => deps.gaveUp(error));
       },
     };
     this.quarantine = new Quarantine({

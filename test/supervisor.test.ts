@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../src/thread/clock.ts';
-import { Spare } from '../src/thread/spare.ts';
+import { letGo, poolOfOne, Spare } from '../src/thread/spare.ts';
 import { StuckError, Thread, type ThreadSpec } from '../src/thread/supervisor.ts';
 import { freshFolder } from './sqlite-setup.ts';
 
@@ -225,6 +225,37 @@ describe('Thread', () => {
     await again;
     expect(watched.thread.incarnation).toBe(3);
     expect(watched.deaths).toBe(2);
+  });
+
+  it('a successor that does not get as far as its task is replaced much earlier, unless this machine is slow', async () => {
+    const spare = new Spare({ loads: [{ filename, name: 'hang' }], heapMb: 32 }, () => {});
+    const watched = watch({}, { spare });
+    await watched.thread.start();
+    spare.keep(0);
+    await new Promise((resolve) => setTimeout(resolve)); // behind the spare's own
+    const { port } = await order(watched.thread);
+    port.postMessage('throw');
+    await expect.poll(() => watched.thread.incarnation).toBe(2);
+    watched.thread.look(2_900);
+    expect(watched.deaths).toBe(1);
+    const again = watched.started();
+    watched.thread.look(200);
+    await again;
+    expect(watched.thread.incarnation).toBe(3);
+    expect(watched.deaths).toBe(2);
+  });
+
+  it('a thread that cannot come up at all fails the start at once, with its cause', async () => {
+    const watched = watch({}, { heapMb: 1 });
+    await expect(watched.thread.start()).rejects.toThrow(/could not be started.*memory/);
+  });
+
+  it('a thread that loads its modules is ended when it has', async () => {
+    const pool = poolOfOne(32, () => {});
+    const loaded = pool.run(undefined, { filename, name: 'load' });
+    await letGo(pool, loaded);
+    await expect(loaded).resolves.toBeUndefined();
+    expect(pool.threads).toEqual([]);
   });
 
   it('a successor lives in the spare thread, which had loaded its modules; without one it loads them', async () => {

@@ -8,6 +8,8 @@ import type { Log } from './log.ts';
 /** Half of what V8 takes by itself, which a busy thread fills however little of it is in use: 10 MB per thread are saved, and no more is copied. */
 const youngMb = 24;
 
+const letGoMs = 2_000;
+
 /** One thread, for one life: it must be gone for good, with all timers and ports, when that is over. */
 export function poolOfOne(heapMb: number, failed: (error: unknown) => void): Piscina {
   const pool = new OneThread(heapMb);
@@ -46,6 +48,18 @@ class OneThread extends Piscina {
   }
 }
 
+/** A thread that still loads its modules is left to finish that, within bounds, before it is ended: being ended in the middle of it can take the process down. */
+export async function letGo(pool: Piscina, loaded: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    timer = setTimeout(() => resolve('late'), letGoMs);
+  });
+  const how = await Promise.race([loaded, late]);
+  clearTimeout(timer);
+  const gone = pool.destroy();
+  if (how !== 'late') await gone; // else perhaps it never ends
+}
+
 /** `loads`: tasks that do nothing, with the modules they are in; running them loads the modules. */
 export type SpareSpec = { loads: readonly { filename: string; name: string }[]; heapMb: number };
 
@@ -53,6 +67,7 @@ export class Spare {
   readonly #spec: SpareSpec;
   readonly #log: Log;
   #pool: Piscina | null = null;
+  #loaded: Promise<unknown> = Promise.resolve();
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -79,7 +94,8 @@ export class Spare {
   async close(): Promise<void> {
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.take()?.destroy();
+    const pool = this.take();
+    if (pool !== null) await letGo(pool, this.#loaded);
   }
 
   #make(): void {
@@ -91,6 +107,6 @@ export class Spare {
     };
     const pool = poolOfOne(heapMb, failed);
     this.#pool = pool;
-    for (const load of loads) pool.run(undefined, load).catch(failed);
+    this.#loaded = Promise.all(loads.map((load) => pool.run(undefined, load).catch(failed)));
   }
 }

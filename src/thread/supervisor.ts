@@ -11,11 +11,14 @@ import type { Piscina } from 'piscina';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
 import type { Control, FromThread } from './messages.ts';
-import { poolOfOne, type Spare } from './spare.ts';
+import { letGo, poolOfOne, type Spare } from './spare.ts';
 import { makeWitness, WitnessReader } from './witness.ts';
 
 /** A successor may take so long to load its modules, and to open what it needs. */
 const startMs = 30_000;
+/** To load alone: so long, or so many times what the first life took on this machine; twice that for each that was too slow. */
+const loadMs = 3_000;
+const loadTimes = 10;
 /** A thread in a native call does not end before the call does. */
 const exitMs = 10_000;
 /** Looks between two requests for statistics. */
@@ -72,7 +75,9 @@ export class Thread {
   readonly #deps: { clock: Clock; log: Log; gaveUp(error: Error): void };
   readonly #restarts: number[] = [];
   /** For the first life: its thread loads its modules while others still make ready what it needs. */
-  #loading: Piscina | null = null;
+  #loading: { pool: Piscina; loaded: Promise<unknown> } | null = null;
+  #loadTook = 0;
+  #slowLoads = 0;
   #life: Life | null = null;
   /** Waits for the exit of the last life before the next may start. */
   #ending: Life | null = null;
@@ -109,8 +114,17 @@ export class Thread {
   /** `name`: a function of the spec's module that does nothing; running it loads the module. What fails here fails again, and is told, at the start. */
   load(name: string): void {
     const { heapMb, filename } = this.spec;
-    this.#loading = poolOfOne(heapMb, (error) => this.#failed(error));
-    this.#loading.run(undefined, { filename, name }).catch(() => {});
+    const began = this.#deps.clock.tick();
+    const failed = (): void => {
+      if (this.#loading?.pool !== pool) return;
+      this.#loading = null;
+      void pool.destroy();
+    };
+    const pool = poolOfOne(heapMb, failed);
+    const loaded = pool.run(undefined, { filename, name }).then(() => {
+      this.#loadTook = this.#deps.clock.tick() - began;
+    });
+    this.#loading = { pool, loaded: loaded.catch(failed) };
   }
 
   /** Resolves when the thread said `ready` for the first time; rejects when it could not start. */
@@ -148,7 +162,7 @@ export class Thread {
     if (this.#timer !== null) clearTimeout(this.#timer);
     const life = this.#life;
     this.tell({ t: 'stop' });
-    await this.#loading?.destroy();
+    if (this.#loading !== null) await letGo(this.#loading.pool, this.#loading.loaded);
     const timer = setTimeout(() => void life?.pool.destroy(), graceMs);
     await this.#finished;
     clearTimeout(timer);
@@ -159,26 +173,33 @@ export class Thread {
     const { spec } = this;
     const { port1: control, port2 } = new MessageChannel();
     const memory = makeWitness(spec.frameBytesMax);
-    const failed = (error: unknown) => this.#failed(error);
-    const spare = this.#loading === null ? (spec.spare?.take() ?? null) : null;
-    spare?.on('error', failed);
-    const pool = this.#loading ?? spare ?? poolOfOne(spec.heapMb, failed);
+    const pool = this.#loading?.pool ?? spec.spare?.take() ?? poolOfOne(spec.heapMb, () => {});
     this.#loading = null;
     this.#incarnation++;
     const task = { ...spec.task(), control: port2, witness: memory, index: spec.index, incarnation: this.#incarnation };
     const running: Promise<unknown> = pool.run(task, { filename: spec.filename, name: spec.name, transferList: [port2] });
     const exited = new Promise<void>((resolve) => {
       const [worker] = pool.threads;
-      if (worker === undefined) resolve();
-      else worker.once('exit', () => resolve());
+      if (worker === undefined) return resolve();
+      worker.once('exit', () => {
+        resolve();
+        // Of one that has not come as far as its task the pool says nothing: the task would wait for ever.
+        void pool.destroy();
+      });
     });
     const life: Life = { pool, control, witness: new WitnessReader(memory), exited, ready: false, hung: null, silentMs: 0, ageMs: 0 };
     this.#life = life;
+    pool.on('error', (error: unknown) => {
+      this.#deps.log('error', 'worker error', { role: spec.role, index: spec.index, error: String(error) });
+      life.hung ??= `its thread could not be started: ${String(error)}`;
+      void pool.destroy();
+    });
     control.on('message', (message: FromThread) => {
       if (message.t === 'log') this.#deps.log(message.level, message.message, { role: spec.role, index: spec.index, ...message.fields });
       else if (message.t === 'beat') this.#stats = message.stats;
       else if (this.#life === life) {
         life.ready = true;
+        this.#slowLoads = 0;
         spec.started(this);
         firstReady?.();
         firstReady = undefined;
@@ -191,16 +212,16 @@ export class Thread {
     );
   }
 
-  #failed(error: unknown): void {
-    this.#deps.log('error', 'worker error', { role: this.spec.role, index: this.spec.index, error: String(error) });
-  }
-
   /** Why the thread must be replaced, or null. */
   #judge({ witness, ready, silentMs, ageMs }: Life): string | null {
     const { hangMs, callHangMs } = this.spec;
     // Nobody waits for a first start but the caller; opening an old database may take its time.
     if (!ready && this.#incarnation < 2) return null;
     if (!ready && ageMs > startMs) return 'it does not get ready';
+    if (!witness.begun && ageMs > Math.max(loadMs, loadTimes * this.#loadTook) * 2 ** this.#slowLoads) {
+      this.#slowLoads++;
+      return 'it does not load its modules';
+    }
     if (!witness.begun || (!ready && witness.calling)) return null;
     if (witness.calling) return silentMs > callHangMs ? 'it hangs in a call of the database' : null;
     return silentMs > hangMs ? 'it hangs' : null;
@@ -223,6 +244,7 @@ export class Thread {
     }
     if (firstFailed !== undefined && this.#incarnation === 1) {
       this.#life = null;
+      if (life.hung !== null) return firstFailed(new Error(life.hung));
       return firstFailed(error ?? new Error(`${spec.role} ended at start`));
     }
     this.#life = null;
