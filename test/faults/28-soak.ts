@@ -4,6 +4,7 @@
  */
 import { existsSync, statSync } from 'node:fs';
 import { join as path } from 'node:path';
+import type { HubProcess } from '../../src/testing/hub-process.ts';
 import type { Cut } from '../../src/testing/proxy.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { readLogs } from '../kit/reader.ts';
@@ -14,7 +15,17 @@ import { openFiles, residentKiB, withoutProc } from './processes.ts';
 import { type FaultRow, violationsOf } from './row.ts';
 import { exceeds, type Slope, slopeOf } from './slope.ts';
 
-type Size = { seconds: number; probeSeconds: number; people: number; rooms: number; faultEveryMs: number; sampleMs: number; perSecondMax: number };
+type Size = {
+  seconds: number;
+  probeSeconds: number;
+  people: number;
+  rooms: number;
+  faultEveryMs: number;
+  sampleMs: number;
+  perSecondMax: number;
+  /** What the database holds before: more than its page caches, which would otherwise fill all the while. */
+  oldMiB: number;
+};
 type Sample = { seconds: number; liveMiB: number; rssMiB: number; files: number; walMiB: number };
 const walMiBMax = 64;
 const growthMaxMiBPerHour = 1;
@@ -22,23 +33,30 @@ const growthMaxMiBPerHour = 1;
 const warmShare = 0.4;
 const loadShare = 0.6;
 const stoppedMs = 700;
+/** Below what the hub answers with `limit`. */
+const openMax = 1_000;
 const visitors = 5;
+/** Of each visitor, one after the other. */
+const faces = 20;
 const turnMs = 20;
+const oldBytes = 30_000;
+const oldAtOnce = 8;
 
 export const row: FaultRow<Size> = {
   test: 28,
   title: 'M1 M2 F2 X3 a soak at 60 % load with churn and faults: the history holds and nothing grows',
   target: `memory after a full collection, resident size and descriptors grow by ≤ ${growthMaxMiBPerHour} MiB (or descriptor) an hour after warm-up, as surely as two standard errors tell; write-ahead log ≤ ${walMiBMax} MiB`,
-  gate: { seconds: 2, probeSeconds: 0.5, people: 20, rooms: 5, faultEveryMs: 400, sampleMs: 250, perSecondMax: 300 },
-  full: { seconds: 560, probeSeconds: 5, people: 100, rooms: 20, faultEveryMs: 5_000, sampleMs: 5_000, perSecondMax: 2_000 },
+  gate: { seconds: 2, probeSeconds: 0.5, people: 20, rooms: 5, faultEveryMs: 400, sampleMs: 250, perSecondMax: 300, oldMiB: 1 },
+  full: { seconds: 560, probeSeconds: 5, people: 100, rooms: 20, faultEveryMs: 5_000, sampleMs: 5_000, perSecondMax: 2_000, oldMiB: 120 },
 
   needs: withoutProc,
 
-  async run({ seconds, probeSeconds, people, rooms: roomCount, faultEveryMs, sampleMs, perSecondMax }, kit) {
+  async run({ seconds, probeSeconds, people, rooms: roomCount, faultEveryMs, sampleMs, perSecondMax, oldMiB }, kit) {
     const { random, recorder } = kit;
     const hub = await kit.hub({ env: inspected, heartbeatMs: 2_000, heartbeatGraceMs: 2_000, presenceGraceMs: 0 });
     const memory = await Memory.of(hub);
     kit.defer(() => memory.close());
+    await fillCaches(hub, oldMiB);
     const proxy = await kit.proxy(hub);
     const rooms = Array.from({ length: roomCount }, (_, i) => `room-${i}`);
     const followers = await Promise.all(
@@ -68,7 +86,7 @@ export const row: FaultRow<Size> = {
     const load = async (): Promise<void> => {
       const open = new Set<Promise<unknown>>();
       for (let sent = 0; !over(); await passed(turnMs)) {
-        for (; sent < ((performance.now() - began) / 1_000) * perSecond && open.size < perSecond; sent++) {
+        for (; sent < ((performance.now() - began) / 1_000) * perSecond && open.size < openMax; sent++) {
           const from = performance.now();
           const one = say().then(() => {
             open.delete(one);
@@ -81,9 +99,10 @@ export const row: FaultRow<Size> = {
     };
     const churn = async (lane: number): Promise<void> => {
       for (let n = 0; !over(); n++) {
-        const visitor = await RawClient.connect(hub.url, { user: `visitor-${lane}-${n % 50}`, device: 'only', recorder });
+        const visitor = await RawClient.connect(hub.url, { user: `visitor-${lane}-${n % faces}`, device: 'only', recorder });
         await visitor.ok('subscribe', { room: random.pick(rooms) });
-        await visitor.ok('direct', { to: `person-${random.int(people)}`, body: 'passing by' });
+        // To the same one every time: a world that is finite is known to the caches after a while, and what grows then is a leak.
+        await visitor.ok('direct', { to: `person-${(lane * faces + (n % faces)) % people}`, body: 'passing by' });
         await visitor.ok('publish', { room: random.pick(rooms), body: 'typing', ephemeral: true });
         if (random.int(5) === 0) {
           visitor.pause();
@@ -157,6 +176,19 @@ export const row: FaultRow<Size> = {
     };
   },
 };
+
+/** Writes so much, and reads it: by the end the writer's and the reader's caches have what they may have. */
+async function fillCaches(hub: HubProcess, mib: number): Promise<void> {
+  const client = await RawClient.connect(hub.url, { user: 'archivist' });
+  const body = 'x'.repeat(oldBytes);
+  for (let left = mib * 2 ** 20; left > 0; left -= oldBytes * oldAtOnce)
+    await Promise.all(Array.from({ length: oldAtOnce }, () => client.ok('publish', { room: 'cellar', body })));
+  for (let before = Number.MAX_SAFE_INTEGER; before > 1; ) {
+    const { entries } = await client.ok('history', { room: 'cellar', before, limit: oldAtOnce });
+    before = entries[0]?.seq ?? 1;
+  }
+  await client.close();
+}
 
 /** With its standard error. */
 function told({ perHour, error }: Slope): string {
