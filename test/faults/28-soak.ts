@@ -31,6 +31,8 @@ const walMiBMax = 64;
 const growthMaxMiBPerHour = 1;
 /** Before it, caches fill. */
 const warmShare = 0.4;
+/** Of fewer a slope says nothing. */
+const tellingSamples = 20;
 const loadShare = 0.6;
 const stoppedMs = 700;
 /** Below what the hub answers with `limit`. */
@@ -160,11 +162,9 @@ export const row: FaultRow<Size> = {
         ...counts,
         ackP99Ms: rounded(percentile(acks, 0.99)),
         liveMiB: rounded(warm.at(-1)?.liveMiB ?? 0),
-        liveMiBPerHour: told(slopes.live),
         rssMiB: Math.round(warm.at(-1)?.rssMiB ?? 0),
-        rssMiBPerHour: told(slopes.rss),
         files: warm.at(-1)?.files ?? 0,
-        filesPerHour: told(slopes.files),
+        ...(warm.length < tellingSamples ? {} : { liveMiBPerHour: told(slopes.live), rssMiBPerHour: told(slopes.rss), filesPerHour: told(slopes.files) }),
         walMiBMost: rounded(wal),
       },
       violations: [
@@ -172,7 +172,9 @@ export const row: FaultRow<Size> = {
         ...followers.flatMap(({ faults }) => faults).slice(0, 20),
         ...violationsOf({ 'the hub lives': alive, [`the log stayed below ${walMiBMax} MiB`]: wal <= walMiBMax }),
       ],
-      missed: Object.entries(slopes).flatMap(([what, slope]) => (exceeds(slope, growthMaxMiBPerHour) ? [`${what} grew by ${told(slope)} an hour`] : [])),
+      missed: Object.entries(slopes).flatMap(([what, slope]) =>
+        warm.length >= tellingSamples && exceeds(slope, growthMaxMiBPerHour) ? [`${what} grew by ${told(slope)} an hour`] : [],
+      ),
     };
   },
 };
