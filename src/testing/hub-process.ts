@@ -18,6 +18,8 @@ export type StartOptions = HubOptions & {
   fileBytesMax?: number;
   /** Descriptors this hub may have open. */
   filesMax?: number;
+  /** The user it runs as, by number; only root may say so, and `data` must be a folder of that user. */
+  uid?: number;
   /** Megabytes of the heap of each of its threads. */
   heapMiBMax?: number;
   /** The file of the `hubbub` command; the one beside this module where it is left out. */
@@ -75,7 +77,7 @@ export class HubProcess {
   }
 
   async start(extra: StartOptions = {}): Promise<void> {
-    const { production, env, fileBytesMax, filesMax, heapMiBMax, entry, ...options } = { ...this.#options, ...extra };
+    const { production, env, fileBytesMax, filesMax, heapMiBMax, uid, entry, ...options } = { ...this.#options, ...extra };
     if (options.logLevel !== undefined && !['info', 'debug'].includes(options.logLevel)) {
       throw new TypeError('startHub: the hub tells its port at log level info; logLevel may be info or debug');
     }
@@ -89,7 +91,11 @@ export class HubProcess {
     ];
     const [command, args] =
       limits.length === 0 ? [process.execPath, words] : ['bash', ['-c', [...limits, 'exec "$0" "$@"'].join('; '), process.execPath, ...words]];
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...inheritedEnvironment(), ...env } });
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...inheritedEnvironment(), ...env },
+      ...(uid !== undefined && { uid, gid: uid }),
+    });
     this.#child = child;
     this.exited = new Promise((resolve) => {
       child.once('exit', (code, signal) => {

@@ -26,6 +26,7 @@ export const row: FaultRow<Size> = {
   target: '≥ 10,000,000 cases, 0 crashes; slowest case ≤ 5 ms; extra memory ≤ 32 MB',
   gate: { cases: 20_000, onTheWire: 450 },
   full: { cases: 10_000_000, onTheWire: 100_000 },
+  fullMsMax: 30 * 60_000,
 
   async run({ cases, onTheWire }, kit) {
     const { random } = kit;

@@ -3,6 +3,7 @@
  * under it while it runs. Who is in goes on, who is too many is closed, and when there is room again people come in.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { chownSync, readdirSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
 import { RawClient } from '../kit/raw-client.ts';
@@ -15,6 +16,9 @@ type Size = { crowd: number; perSecond: number; holdMs: number };
 const filesMax = 256;
 const heapMiBMax = 256;
 const patienceMs = 10_000;
+/** Of nobody else on this machine, since threads are counted by user; root's are not limited. */
+const lonelyUser = 64_999;
+const isRoot = process.getuid?.() === 0;
 
 export const row: FaultRow<Size> = {
   test: 34,
@@ -58,6 +62,7 @@ export const row: FaultRow<Size> = {
     const secondRecoveryMs = await comeBack(hub);
     await old.settled();
 
+    const threads = isRoot ? await withoutAThread(kit) : null;
     const { http } = (await (await fetch(`${hub.http}/stats`)).json()) as { http: { dropped: number } };
     const most = Math.max(boundPercent, outPercent) - idlePercent;
     const slowest = Math.max(recoveryMs, secondRecoveryMs);
@@ -72,6 +77,7 @@ export const row: FaultRow<Size> = {
         withoutADescriptorPercent: outPercent,
         attemptsPerSecond: perSecond,
         recoveryMs: Math.round(slowest),
+        threadsMax: threads === null ? 'not limited: that takes root' : threads.max,
       },
       violations: violationsOf({
         'the hub says that it is short of descriptors': bounded,
@@ -80,6 +86,7 @@ export const row: FaultRow<Size> = {
         'who is in is served': old.ended === null && old.entries('narrow').length === said,
         'the store works': direct.seq === 1,
         'nothing of it is a fault': !/error/.test(hub.stdout),
+        'a hub that may have no further thread lives on, and says so': threads === null || threads.livesOn,
       }),
       missed: [
         ...(most <= 20 ? [] : [`${rounded(most)} % of a core for those turned away`]),
@@ -88,6 +95,22 @@ export const row: FaultRow<Size> = {
     };
   },
 };
+
+/** A hub that comes up, and then may have not one thread more than it has: none to spare, so it goes on without. */
+async function withoutAThread(kit: FaultKit): Promise<{ max: number; livesOn: boolean }> {
+  const data = kit.folder();
+  chownSync(data, lonelyUser, lonelyUser);
+  const hub = await kit.hub({ uid: lonelyUser, data });
+  const { pid } = hub;
+  const max = readdirSync(`/proc/${pid}/task`).length;
+  // By that user, who may lower what is his.
+  execFileSync('prlimit', ['--pid', String(pid), `--nproc=${max}:`], { uid: lonelyUser, gid: lonelyUser });
+  await until(() => /allows no further thread/.test(hub.stdout));
+  const client = await RawClient.connect(hub.url, { user: 'one' });
+  await client.ok('publish', { room: 'narrow', body: 1 });
+  await client.close();
+  return { max, livesOn: hub.pid === pid && /allows no further thread/.test(hub.stdout) };
+}
 
 /** TCP connections that say nothing. */
 class Crowd {
