@@ -284,7 +284,8 @@ describe('Thread', () => {
   it('a spare thread that cannot be made is told of, and costs no successor', async () => {
     let tell: (line: string) => void = () => {};
     const told = new Promise<string>((resolve) => (tell = resolve));
-    const spare = new Spare({ loads: [{ filename, name: 'nothing of that name' }], heapMb: 32 }, (_level, message) => tell(message));
+    const loads = ['load', 'nothing of that name'].map((name) => ({ filename, name }));
+    const spare = new Spare({ loads, heapMb: 32 }, (_level, message) => tell(message));
     onTestFinished(() => spare.close());
     spare.keep(0);
     expect(await told).toBe('a spare thread could not be made ready');

@@ -39,21 +39,23 @@ export const row: FaultRow<Size> = {
         try {
           await clientAt(sender).publish(random.pick(rooms), `message ${sender} ${'x'.repeat(60)}`);
           acked++;
-          onAck();
         } catch (error) {
-          if (refusals.push(String(error)) > 10) return;
+          refusals.push(String(error));
+          over ||= refusals.length > 10;
         }
+        onAck();
       }
     };
     const lanes = clients.flatMap((_, i) => Array.from({ length: inFlight }, () => lane(i)));
 
     const restartMs: number[] = [];
-    for (let round = 1; round <= rounds; round++) {
+    for (let round = 1; round <= rounds && !over; round++) {
       // Its share of what is left, more or less; the last round brings it to the whole.
       const share = (acks - acked) / (rounds - round + 1);
       const enough = round === rounds ? acks : acked + share * (0.5 + random.next());
-      await new Promise<void>((resolve) => (onAck = () => acked >= enough && resolve()));
+      await new Promise<void>((resolve) => (onAck = () => (over || acked >= enough) && resolve()));
       onAck = () => undefined;
+      if (over) break;
       await hub.kill('SIGKILL');
       const began = performance.now();
       const firstAck = new Promise<void>((resolve) => (onAck = resolve));
