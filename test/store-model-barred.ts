@@ -14,6 +14,11 @@ export class Barred {
     return { code: 'done' };
   }
 
+  become(other: Barred): void {
+    this.#users.clear();
+    for (const [user, barred] of other.#users) this.#users.set(user, { ...barred });
+  }
+
   until(user: string): number {
     return this.#users.get(user)?.revokedAt ?? 0;
   }

@@ -4,7 +4,7 @@
  * gets every frame, and what the hub should never have said is a fault.
  */
 import { decode, encode } from '../../src/protocol/codec.ts';
-import { type ErrorCode, errorCodes, mayReconnect } from '../../src/protocol/codes.ts';
+import { closeCodes, type ErrorCode, errorCodes, mayReconnect } from '../../src/protocol/codes.ts';
 import type { Gap } from '../../src/protocol/pushes.ts';
 import type { Recorder } from '../../src/testing/recorder.ts';
 import type { Format } from '../../src/thread/messages.ts';
@@ -22,6 +22,8 @@ export type ClientDeps = {
   strand: Strand;
   recorder: Recorder;
   lagMs: number;
+  /** When a token that it gets now was issued. */
+  token(): number;
   /** Hands the socket to the node, which may be away. */
   dial(client: SimClient): { accept(socket: SimSocket, format: Format): void; strand: Strand } | null;
   fault(what: string): void;
@@ -48,6 +50,8 @@ export class SimClient {
   name = '';
   state: 'away' | 'opening' | 'open' | 'stopped' = 'away';
   away = false;
+  /** When the token was issued, that it says hello with. */
+  token: number;
   slow = false;
   #ids = 0;
   readonly #open = new Map<number, (answer: Answer) => void>();
@@ -59,6 +63,7 @@ export class SimClient {
     this.device = device;
     this.format = format;
     this.deps = deps;
+    this.token = deps.token();
     this.following = new Following(this);
     this.reading = new Reading(this);
   }
@@ -78,7 +83,7 @@ export class SimClient {
     this.socket = socket;
     if (this.slow) this.#slowDown(socket);
     socket.open(() => node.accept(socket, this.format));
-    this.request('hello', { user: this.user, ...(this.device === '' ? {} : { device: this.device }) }, ({ ok }) => {
+    this.request('hello', { user: this.user, token: String(this.token), ...(this.device === '' ? {} : { device: this.device }) }, ({ ok }) => {
       if (ok) this.#welcomed();
     });
   }
@@ -155,6 +160,14 @@ export class SimClient {
     this.reading.lost();
     this.state = mayReconnect(code) || code === 1000 ? 'away' : 'stopped';
     if (this.state === 'away' && code !== 1000) this.later(() => this.connect());
+    if (code === closeCodes.revoked.code) this.later(() => this.#admittedAgain());
+  }
+
+  #admittedAgain(): void {
+    if (this.state !== 'stopped') return;
+    this.token = this.deps.token();
+    this.state = 'away';
+    this.connect();
   }
 
   #slowDown(socket: SimSocket): void {

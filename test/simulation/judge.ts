@@ -27,14 +27,20 @@ export function judgeLife(world: World): string[] {
 export function judge(world: World): string[] {
   const found = checkHistory(present(world, world.recorder.events));
   for (const client of world.clients) found.push(...devices(world, client));
-  found.push(...senders(world), ...connections(world), ...presence(world));
+  found.push(...senders(world), ...connections(world), ...presence(world), ...members(world));
+  found.push(...world.admitted().map((name) => `${name} is open on a token that was revoked`));
   return found;
 }
 
-/** The history without what a restored backup took back. */
+/** The history without what a restored backup took back, or a deletion. */
 function present(world: World, events: readonly HistoryEvent[]): HistoryEvent[] {
-  if (world.cuts.length === 0) return [...events];
-  return events.filter((event, i) => {
+  // What a deleted room kept is gone, and its mids may have come again.
+  const kept = events.map((event): HistoryEvent => {
+    const isGone = event.t === 'ok' && event.seq !== undefined && event.seq < (world.model.rooms.get(event.room ?? '')?.first ?? 1);
+    return isGone ? { t: 'ok', client: event.client, id: event.id } : event;
+  });
+  if (world.cuts.length === 0) return kept;
+  return kept.filter((event, i) => {
     if (event.t === 'log' || event.t === 'mark') return i >= (world.cuts.at(-1)?.at ?? 0);
     if ((event.t !== 'ok' && event.t !== 'entry' && event.t !== 'item') || event.room === undefined || event.seq === undefined) return true;
     const { room, seq } = event;
@@ -55,6 +61,7 @@ function devices(world: World, client: SimClient): string[] {
     if (client.state !== 'open' || state !== 'live') book.clear();
     for (const [at, mid] of book) {
       const entry = room?.entries[at - 1];
+      if (at < (room?.first ?? 1)) continue;
       if (entry?.mid !== mid) found.push(`${who} saw ${mid} at ${name} ${at}, where ${entry?.mid} stands`);
     }
     if (client.state === 'open' && (state !== 'live' || (seq !== null && seq !== head)))
@@ -90,6 +97,8 @@ function senders({ model }: World): string[] {
     for (const entry of entries) {
       const body =
         entry.kind === 'message' ? null : (JSON.parse(String(entry.body)) as { settings?: Settings; owner?: string | null } & Settings & Partial<MemberBody>);
+      if (entry.kind === 'created' || entry.kind === 'deleted') members.clear();
+      if (entry.kind === 'deleted') closed = false;
       if (entry.kind === 'created') {
         closed = body?.settings?.visibility === 'private';
         if (typeof body?.owner === 'string') members.add(body.owner);
@@ -108,6 +117,16 @@ function connections(world: World): string[] {
   const open = world.openNumbers().sort();
   const stored = world.model.connections.map(({ connection }) => connection).sort();
   return open.join() === stored.join() ? [] : [`open are [${open}], the store has [${stored}]`];
+}
+
+/** Every node that holds a room has the store's members of it: nobody came back with a room that was deleted. */
+function members({ model, membersTold }: World): string[] {
+  return membersTold.flatMap(({ node, room: name, answer }) => {
+    const room = model.rooms.get(name);
+    const is = ((answer.members ?? []) as { user: string; role: string }[]).map(({ user, role }) => `${user} ${role}`).sort();
+    const ought = room?.exists ? [...room.members].map(([user, { role }]) => `${user} ${role}`).sort() : [];
+    return is.join() === ought.join() ? [] : [`node ${node} says that ${name} has [${is}], the store has [${ought}]`];
+  });
 }
 
 function presence(world: World): string[] {

@@ -37,10 +37,13 @@ const actions = {
   ack: 8,
   ask: 4,
   ephemeral: 3,
+  remove: 1,
+  end: 1,
+  revoke: 1,
 } as const;
 type Action = keyof typeof actions;
 /** What matters most where not everybody may everything. */
-const closely: ReadonlySet<Action> = new Set(['subscribe', 'grant', 'kick', 'settings']);
+const closely: ReadonlySet<Action> = new Set(['subscribe', 'grant', 'kick', 'settings', 'remove', 'end']);
 const faults = ['shard', 'writer', 'lost-answer', 'reader', 'node', 'all', 'restore', 'pause', 'full-disk', 'clock', 'backup', 'cut', 'flood'] as const;
 type Fault = (typeof faults)[number];
 
@@ -138,6 +141,13 @@ export class Plan {
         ask('history', { room, limit: 5 });
         ask('who', { users: [user] });
         return void ask('rooms', {});
+      case 'remove':
+        return void ask('delete', { room });
+      case 'end':
+        void this.#world.node(client.user)?.command({ op: 'delete', room });
+        return;
+      case 'revoke':
+        return this.#world.revoke(user);
       case 'ephemeral':
         return void ask('publish', { room, ephemeral: true, body: 'typing' });
     }

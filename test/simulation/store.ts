@@ -34,6 +34,7 @@ export class SimModel extends StoreModel {
     for (const [user, inbox] of this.inboxes.all) copied.inboxes.all.set(user, copyOf(inbox));
     for (const [user, presence] of this.presence) copied.presence.set(user, copyOf(presence));
     for (const [user, mark] of this.allMarks) copied.allMarks.set(user, copyOf(mark));
+    copied.barred.become(this.barred);
     copied.connections = copyOf(this.connections);
     copied.epochs.splice(0, copied.epochs.length, ...this.epochs);
     return copied;

@@ -60,6 +60,7 @@ const homes: readonly (readonly string[])[] = [
 ];
 const calmMs = 4_000;
 const settledMs = 4_000;
+const askedMs = 200;
 
 export class World {
   readonly scheduler: Scheduler;
@@ -69,6 +70,8 @@ export class World {
   readonly nodes: (SimNode | null)[] = [];
   readonly violations: string[] = [];
   readonly faults: Record<string, number> = {};
+  /** What each node says of who is in each room, in the end. */
+  readonly membersTold: { node: number; room: string; answer: Record<string, unknown> }[] = [];
   readonly options: (typeof variants)[number];
   model: SimModel;
   backup: SimModel | null = null;
@@ -155,6 +158,8 @@ export class World {
     await scheduler.run(until + calmMs);
     scheduler.after(0, this.clientStrand, () => this.#tellHeads());
     await scheduler.run(until + calmMs + settledMs);
+    scheduler.after(0, this.clientStrand, () => this.#askMembers());
+    await scheduler.run(until + calmMs + settledMs + askedMs);
     recordLogs(this);
     this.violations.push(...judge(this));
     const commands = this.recorder.events.reduce((sum, { t }) => sum + Number(t === 'op'), 0);
@@ -176,6 +181,7 @@ export class World {
           strand,
           recorder,
           lagMs,
+          token: () => this.model.ts + 1,
           dial: ({ user: who }) => {
             const node = this.node(who);
             return node === null || node.dead ? null : { accept: (socket, as) => node.accept(socket, as), strand: node.main };
@@ -209,6 +215,30 @@ export class World {
   #tellHeads(): void {
     for (const [name, { head }] of this.model.rooms) for (const node of this.nodes) node?.hint(placeOf(name, shards), name, head);
     for (const client of this.clients) client.reading.ack();
+  }
+
+  /** When it is answered, no connection of his is left that was admitted before. */
+  revoke(user: string): void {
+    const node = this.node(user);
+    void node?.command({ op: 'revoke', users: [user] }).then(({ op }) => {
+      if (op === 'ok' && !node.dead) this.violations.push(...this.#admitted(node, user).map((name) => `${name} is open though ${user} was revoked`));
+    });
+  }
+
+  /** Connections that are open on a token of before the last revocation. */
+  admitted(): string[] {
+    return this.nodes.flatMap((node) => (node === null ? [] : this.users().flatMap((user) => this.#admitted(node, user))));
+  }
+
+  #askMembers(): void {
+    const named = this.roomNames().filter((room) => !room.includes(':'));
+    for (const [node, one] of this.nodes.entries())
+      for (const room of named) void one?.command({ op: 'members', room }).then((answer) => this.membersTold.push({ node, room, answer }));
+  }
+
+  #admitted({ pool }: SimNode, user: string): string[] {
+    const until = this.model.barred.until(user);
+    return [...pool.of(user)].filter(({ phase, issuedAt }) => phase.is === 'open' && until > 0 && issuedAt <= until).map(({ id }) => id);
   }
 
   /** Connections that gateways hold open, over all nodes. */
