@@ -179,11 +179,12 @@ export class Plan {
         soon((one) => one.startReader());
         return count();
       case 'node':
+        if (!this.#world.canRestore) return this.#break('all');
         if (!this.#world.crashNode(index)) return;
         this.#back(index);
         return count();
       case 'backup':
-        this.#world.backup ??= this.#world.model.copy();
+        if (this.#world.canRestore) this.#world.backup ??= this.#world.model.copy();
         return;
       case 'all':
       case 'restore': {

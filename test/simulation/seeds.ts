@@ -27,9 +27,9 @@ export class Account {
   }
 }
 
-export async function runSeeds(from: number, through: number): Promise<Account> {
+export async function runSeeds(from: number, through: number, run: (seed: number) => Promise<Outcome> = simulate): Promise<Account> {
   const account = new Account();
-  for (let seed = from; seed <= through; seed++) account.add(await simulate(seed));
+  for (let seed = from; seed <= through; seed++) account.add(await run(seed));
   return account;
 }
 

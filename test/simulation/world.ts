@@ -3,18 +3,18 @@
  * handful of devices. One seed decides everything; after the faults end, everything has to come right.
  */
 import { LocalBus } from '../../src/cluster/local.ts';
-import { fillOptions } from '../../src/options.ts';
 import type { StoreOptions } from '../../src/persistence/store.ts';
-import { allRoom } from '../../src/protocol/names.ts';
 import { Recorder } from '../../src/testing/recorder.ts';
 import { placeOf } from '../../src/thread/placement.ts';
 import { SimClient } from './client.ts';
+import { Database } from './database.ts';
 import { judge, judgeLife, recordLogs } from './judge.ts';
 import { SimNode } from './node.ts';
 import { Plan } from './plan.ts';
 import type { Lag, Port, Tamper } from './port.ts';
 import { Scheduler, Strand } from './scheduler.ts';
 import { nodeOf, numbersPerNode, SimModel, type StoreFaults, type StoreMutant } from './store.ts';
+import { variants } from './variants.ts';
 
 export type Mutant = { store?: StoreMutant; tamper?: Tamper };
 /** What the whole cluster is under, changed while it runs. */
@@ -29,35 +29,14 @@ export type Conditions = {
 };
 export type Outcome = { seed: number; hash: string; violations: string[]; faults: Record<string, number>; virtualMs: number; events: number; commands: number };
 
-const nodes = 2;
 export const shards = 2;
-const base = {
-  dev: true,
-  autoCreate: 'on',
-  outboxSoftBytes: 1_024,
-  outboxBytesMax: 2_048,
-  outboxLowBytes: 256,
-  tailItemsMax: 16,
-  pageBytesMax: 256,
-  roomIdleMs: 500,
-  presenceGraceMs: 1_500,
-  helloTimeoutMs: 5_000,
-  heartbeatMs: 600_000,
-  slowMs: 20_000,
-  audienceMax: 3,
-} as const;
-/** Chosen by the seed: small limits, so that they are met. */
-const variants = [
-  fillOptions({ ...base, connectionsPerUserMax: 2, connectionPolicy: 'evict-oldest', inboxItemsMax: 4 }),
-  fillOptions({ ...base, connectionsPerUserMax: 3, connectionPolicy: 'reject', roomMembersMax: 3 }),
-  fillOptions({ ...base, devicesMax: 2, inboxItemsMax: 6, pendingMax: 100 }),
-  fillOptions(base),
-] as const;
 /** Which users live where: a user's devices all use one node. */
 const homes: readonly (readonly string[])[] = [
   ['ann', 'bob'],
   ['cy', 'dan'],
 ];
+const startTs = 1_790_000_000_000;
+const hopsOfRestart = 200;
 const calmMs = 4_000;
 const settledMs = 4_000;
 const askedMs = 200;
@@ -74,6 +53,10 @@ export class World {
   readonly membersTold: { node: number; room: string; answer: Record<string, unknown> }[] = [];
   readonly options: (typeof variants)[number];
   model: SimModel;
+  /** A real one beside the model; then there is one node, for it numbers connections of its own. */
+  #database: Database | null = null;
+  readonly #databaseStrand = new Strand('database', hopsOfRestart);
+  #homes = homes;
   backup: SimModel | null = null;
   /** Where in the history the data went back, and to what heads. */
   cuts: { at: number; heads: Map<string, number> }[] = [];
@@ -88,7 +71,7 @@ export class World {
     const { random } = scheduler;
     this.options = random.pick(variants);
     const storeOptions: StoreOptions = { ...this.options, node: 'sim', exclusive: false };
-    this.model = new SimModel(storeOptions, 1_790_000_000_000);
+    this.model = new SimModel(storeOptions, startTs);
     const rough = random.next();
     const rate = (most: number): number => (scheduler.chance(0.4) ? random.next() * most * rough : 0);
     this.conditions = {
@@ -104,7 +87,7 @@ export class World {
   }
 
   node(user: string): SimNode | null {
-    return this.nodes[homes.findIndex((users) => users.includes(user))] ?? null;
+    return this.nodes[this.#homes.findIndex((users) => users.includes(user))] ?? null;
   }
 
   startNode(index: number): void {
@@ -115,9 +98,9 @@ export class World {
       options: this.options,
       conditions: this.conditions,
       bus: this.#bus,
-      users: new Set(homes[index]),
+      users: new Set(this.#homes[index]),
       model: () => this.model,
-      database: null,
+      database: this.#database,
       firstNumber: (this.#numbers[index] ?? index * numbersPerNode) + 1,
       numbered: (number) => {
         this.#numbers[index] = number;
@@ -131,21 +114,46 @@ export class World {
     if (node === null || node === undefined) return false;
     node.crash();
     this.nodes[index] = null;
-    for (const client of this.clients) if (homes[index]?.includes(client.user)) client.cut();
+    for (const client of this.clients) if (this.#homes[index]?.includes(client.user)) client.cut();
     this.model.leave(index);
     return true;
   }
 
   /** Every process ends; the data, perhaps of a backup, begin another life. */
   restartAll(from: SimModel | null): void {
-    for (let index = 0; index < nodes; index++) this.crashNode(index);
+    for (let index = 0; index < this.#homes.length; index++) this.crashNode(index);
     if (from !== null) {
       recordLogs(this);
       this.violations.push(...judgeLife(this));
       this.model = from;
       this.cuts.push({ at: this.recorder.events.length, heads: new Map([...from.rooms].map(([name, { head }]) => [name, head])) });
     }
-    this.model.begin(`life-${++this.#lives}`, Math.max(this.model.ts, 1_790_000_000_000 + Math.floor(this.scheduler.now)));
+    const begins = Math.max(this.model.ts, startTs + Math.floor(this.scheduler.now));
+    const database = this.#database;
+    if (database === null) this.model.begin(`life-${++this.#lives}`, begins);
+    else {
+      this.scheduler.after(0, this.#databaseStrand, () => {
+        void database.restart(begins).then((epoch) => this.model.begin(epoch, begins));
+      });
+    }
+  }
+
+  /** Everything that is stored goes into a real file as well, and what that answers counts. */
+  async runOnSqlite(): Promise<Outcome> {
+    const database = await Database.open(startTs, this.options);
+    this.#database = database;
+    this.#homes = [homes.flat()];
+    this.model.begin(database.store.epoch, startTs);
+    try {
+      return await this.run();
+    } finally {
+      await database.remove();
+    }
+  }
+
+  /** Whether the data can be taken back to an earlier state. */
+  get canRestore(): boolean {
+    return this.#database === null;
   }
 
   async run(): Promise<Outcome> {
@@ -168,10 +176,10 @@ export class World {
   }
 
   #begin(): void {
-    for (let index = 0; index < nodes; index++) this.startNode(index);
+    for (let index = 0; index < this.#homes.length; index++) this.startNode(index);
     const { scheduler, recorder, clientStrand: strand } = this;
     const devices = ['', 'phone', 'desk'];
-    for (const user of homes.flat()) {
+    for (const user of this.#homes.flat()) {
       const count = scheduler.chance(0.4) ? 2 : 1;
       for (let i = 0; i < count; i++) {
         const format = scheduler.chance(0.1) ? 'msgpack' : 'json';
@@ -200,7 +208,7 @@ export class World {
     Object.assign(conditions.faults, { statement: 0, commit: 0, read: 0, fullUntil: 0, dieNext: false, commitMs: 1 });
     Object.assign(conditions.lag, { ms: 0.2, spikes: 0 });
     conditions.busLoss = 0;
-    for (let index = 0; index < nodes; index++) {
+    for (let index = 0; index < this.#homes.length; index++) {
       const node = this.nodes[index];
       if (node === null || node === undefined) this.startNode(index);
       else for (const strand of node.strands) this.scheduler.wake(strand);
@@ -247,11 +255,11 @@ export class World {
   }
 
   homeOf(user: string): number {
-    return homes.findIndex((users) => users.includes(user));
+    return this.#homes.findIndex((users) => users.includes(user));
   }
 
   users(): string[] {
-    return homes.flat();
+    return this.#homes.flat();
   }
 
   /** The rooms that ever came into being. */
@@ -269,4 +277,7 @@ export function simulate(seed: number, mutant?: Mutant): Promise<Outcome> {
   return new World(seed, mutant).run();
 }
 
-export const broadcastRoom = allRoom;
+/** One seed over a real SQLite file. */
+export function simulateOnSqlite(seed: number): Promise<Outcome> {
+  return new World(seed).runOnSqlite();
+}
