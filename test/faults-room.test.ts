@@ -136,6 +136,31 @@ describe('rights', () => {
   });
 });
 
+describe('a room that was deleted while its actor missed what came before', () => {
+  it('G6 R4 ends for who followed it, as far as he was told, and goes on for who comes after', () => {
+    const { store, node: here } = room();
+    const there = new RoomNode(store, 'r', {}, 1);
+    const bob = here.client('bob');
+    const alice = there.client('alice');
+    here.send(bob, { op: 'subscribe' });
+    there.ask(alice, { op: 'create' });
+    here.actor.hint(1, here);
+    here.run();
+    for (let n = 2; n <= 4; n++) there.ask(alice, publish(n));
+    there.ask(alice, { op: 'delete' });
+    there.ask(alice, { op: 'create' });
+    there.ask(alice, publish(7));
+    here.actor.hint(7, here);
+    here.run();
+    expect([bob.live, bob.seqs]).toEqual([false, [1]]);
+    expect(bob.pushes.filter((push) => 'op' in push && push.op === 'unsubscribed')).toEqual([{ op: 'unsubscribed', room: 'r', reason: 'not-found' }]);
+    expect(here.ask(bob, { op: 'subscribe', position: { epoch: 'e1', seq: 1 } })).toMatchObject({ gaps: [{ from: 2, to: 4, reason: 'trimmed' }] });
+    expect(here.ask(bob, publish(8))).toEqual({ seq: 8, mid: expect.any(String) });
+    expect(bob.seqs).toEqual([1, 5, 6, 7, 8]);
+    expect(here.actor.state.ahead.size).toBe(0);
+  });
+});
+
 describe('the mailbox', () => {
   it('is bounded in bytes as well: while a room loads, what is too much is refused and the rest is carried out', () => {
     const { node } = room();

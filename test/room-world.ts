@@ -46,7 +46,8 @@ export class PaperStore {
       return { ...this.stored, members: [...this.stored.members], headSeq: this.log.length, authSeq: this.authSeq, exists: this.exists };
     if (query.read === 'position') return { reason: query.epoch === 'e1' && query.seq <= this.log.length ? null : 'epoch', head: this.log.length };
     if (query.read !== 'entries') throw new Error(`no ${query.read} on paper`);
-    const found = this.log.filter(({ seq, kind }) => seq >= query.from && seq <= query.to && (query.kind === null || kind === query.kind));
+    const from = Math.max(query.from, this.stored.firstSeq);
+    const found = this.log.filter(({ seq, kind }) => seq >= from && seq <= query.to && (query.kind === null || kind === query.kind));
     if (query.descending) found.reverse();
     return { entries: found.slice(0, query.limit), more: found.length > query.limit };
   }

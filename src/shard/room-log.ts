@@ -139,6 +139,8 @@ function readOn(room: RoomState, effects: RoomEffects, waiting: readonly CaughtU
       descending: false,
     },
     ({ entries, more }) => {
+      const first = entries[0];
+      if (first !== undefined && first.seq > room.headSeq + 1) passOver(room, first.seq - 1, effects);
       for (const record of entries) if (record.seq === room.headSeq + 1) apply(room, record, effects);
       applyAhead(room, effects);
       if (!more || entries.length === 0) return ended(null);
@@ -147,6 +149,17 @@ function readOn(room: RoomState, effects: RoomEffects, waiting: readonly CaughtU
     },
     ended,
   );
+}
+
+/**
+ * What lies through `seq` was deleted with the room before it was read here, and the next entry is that deletion. Somebody's right
+ * may have ended in between, so nobody who follows gets what comes now: all are told that the room is gone.
+ */
+function passOver(room: RoomState, seq: number, effects: RoomEffects): void {
+  detachAll(room, 'not-found', effects);
+  room.tail.clear();
+  for (const early of room.ahead.keys()) if (early <= seq) room.ahead.delete(early);
+  room.headSeq = seq;
 }
 
 function apply(room: RoomState, record: EntryRecord, effects: RoomEffects): void {
