@@ -157,6 +157,22 @@ test('after a restart of the shard a connection is taken up again without a welc
   expect(effects.take(alice)).toEqual([{ to: alice.id, reply: { status: 'online' }, id: 1 }]);
 });
 
+test('H8 who was revoked while the shard was away is refused, and leaves neither a connection nor an online status in the store', () => {
+  const { effects, users, close, tick } = start();
+  const alice = effects.connection('alice');
+  users.hello(alice, { again: true, named: false, issuedAt: 0 }, effects);
+  effects.settle('connect', { code: 'revoked' });
+  expect(effects.told).toEqual([{ t: 'refuse', connection: alice.id, close: 'revoked' }]);
+  close(alice);
+  users.flush(effects);
+  expect(effects.settle('disconnect')).toMatchObject({ connection: alice.id });
+  effects.settle('presence'); // the grace of one whose socket was cut
+  tick(limits.presenceGraceMs);
+  expect(effects.settle('presence')).toMatchObject({ status: 'offline' });
+  users.flush(effects);
+  expect(users.size).toBe(0);
+});
+
 test('commands that overtake a repeated hello wait for it, in order and bounded', () => {
   const { effects, users } = start();
   const alice = effects.connection('alice');

@@ -218,7 +218,11 @@ export class UserActor implements Waker {
       return;
     }
     this.#sessions.delete(connection.id);
-    if (again) this.#left(session, false, effects);
+    if (again) {
+      // An earlier incarnation had it connected; of its close nobody will ask here any more.
+      this.#left(session, false, effects);
+      this.#disconnect(connection.id, effects);
+    }
     effects.tell({ t: 'refuse', connection: connection.id, close });
   }
 
