@@ -57,6 +57,20 @@ test('one connection watches at most watchesMax users; a list that would pass it
   expect(effects.take(alice)).toMatchObject([{ part: { users: [{ user: 'b' }, { user: 'c' }, { user: 'd' }] } }]);
 });
 
+test('P2 who watches somebody once more gets the change that his answer says pushed as well: a push on its way to him may be taken for newer', () => {
+  const { connect, ask, say, tick, watcherOf, effects } = startPresence();
+  const watcher = watcherOf('bob');
+  const bob = connect('bob');
+  tick(2_000);
+  say(bob, 'away');
+  say(bob, 'online'); // held back: a status is pushed at most once per second
+  expect(effects.statuses(watcher)).toEqual(['bob online', 'bob away']);
+  ask(watcher, 'watch', 'bob');
+  expect(effects.take(watcher)).toMatchObject([{ part: { users: [{ user: 'bob', status: 'online' }] } }]);
+  tick(2_000);
+  expect(effects.statuses(watcher)).toEqual(['bob online']);
+});
+
 test('a watch that the store could not answer is refused and leaves nothing behind', () => {
   const { ask, effects, users, turn } = startPresence();
   const alice = effects.connection('alice');

@@ -110,10 +110,13 @@ export class UserPresence implements Keeper<Status | null> {
     if (this.#watchers?.delete(id) && this.#watchers.size === 0) this.#watchers = null;
   }
 
-  /** The answer to the watcher's command carries this status: it needs no push of it. */
+  /**
+   * The answer to the watcher's command carries this status: it needs no push of it. One who watched before is pushed it all the same: he takes
+   * what is pushed before the answer for newer (P2), and something older may be on its way to him.
+   */
   told(id: ConnectionId, status: Status | 'unknown'): void {
     const watcher = this.#watchers?.get(id);
-    if (watcher !== undefined) watcher.told = status;
+    if (watcher?.told === 'asking' || watcher?.told === 'unknown') watcher.told = status;
   }
 
   flush(effects: Effects, ticking: boolean): void {
