@@ -5,7 +5,7 @@
 import { ArrayTaskQueue, Piscina } from 'piscina';
 import type { Log } from './log.ts';
 
-/** Half of what V8 takes by itself, which a busy thread fills however little of it is in use: 10 MB per thread are saved, and no more is copied. */
+/** Half of what V8 takes by itself, which a busy thread fills however little of it is in use: 10 MB per thread are saved. */
 const youngMb = 24;
 
 const letGoMs = 2_000;
