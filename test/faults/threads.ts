@@ -2,13 +2,13 @@
  * What the rows of dying threads share: a hub whose threads can be struck from inside (test/fixtures/faults.mjs), users who write and
  * follow rooms of every shard and repeat what they are told to repeat, and one fault after the other, measured by their acks.
  */
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { v7 } from 'uuid';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
 import { placeOf } from '../../src/thread/placement.ts';
-import { brittle } from '../kit/brittle.ts';
+import { brittle, order } from '../kit/brittle.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { readLogs } from '../kit/reader.ts';
 import { percentile, rounded } from './percentile.ts';
@@ -71,7 +71,7 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
       const calmLagMs = await lagOf(hub);
       main.take();
       const began = performance.now();
-      writeFileSync(join(folder, what), how === 'native' ? `native${size.nativeS}` : how);
+      order(folder, what, how === 'native' ? `native${size.nativeS}` : how);
       await until(() => !existsSync(join(folder, what)));
       const struck = await replaced(hub, what, before, 0);
       const backMs = performance.now() - began;

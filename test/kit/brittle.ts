@@ -1,4 +1,5 @@
 /** What makes the threads of a hub break on order: the options of a start, for tests and fault rows. Orders are described in test/fixtures/faults.mjs. */
+import { renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { StartOptions } from '../../src/testing/hub-process.ts';
@@ -8,4 +9,11 @@ import { hubEntry, root } from './paths.ts';
 export function brittle(folder: string): Pick<StartOptions, 'env'> {
   const faults = pathToFileURL(join(root, 'test/fixtures/faults.mjs')).href;
   return { env: { NODE_OPTIONS: `--import=${faults}`, HUBBUB_FAULTS: folder, HUBBUB_DIST: dirname(dirname(hubEntry)) } };
+}
+
+/** Orders that the next thread called `what` suffers `how`. In one step: a file that is there before it is filled could be taken for an empty order, and nobody would break. */
+export function order(folder: string, what: string, how: string): void {
+  const file = join(folder, what);
+  writeFileSync(`${file}.order`, how);
+  renameSync(`${file}.order`, file);
 }
