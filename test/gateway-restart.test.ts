@@ -158,6 +158,21 @@ describe('a shard that dies', () => {
     expect((await answer).rooms).toBe(2);
   });
 
+  it('F6 a resume whose shard dies leaves no room that was resumed and is not followed: each is told of, and the others are counted', async () => {
+    hub = await stand();
+    const { client, number } = await hub.join();
+    const answer = client.ok('resume', { epoch: 'e1', rooms: { a: 1, b: 1 } });
+    const { command } = await hub.shard.command('resume');
+    const resumed = { op: 'resumed', id: command.id, room: 'a', position: { epoch: 'e1', seq: 9 }, recovered: true };
+    hub.shard.page(number, [resumed, { op: 'entry', room: 'a', seq: 2, kind: 'message', body: 1 }], false);
+    await client.next('resumed');
+    hub.gateway.detachShard(0);
+    expect(await client.next('unsubscribed')).toEqual({ op: 'unsubscribed', room: 'a', reason: 'restarted' });
+    expect(await client.next('unsubscribed')).toEqual({ op: 'unsubscribed', room: 'b', reason: 'restarted' });
+    expect((await answer).rooms).toBe(0);
+    expect(hub.gateway.stats().commandsOpen).toBe(0);
+  });
+
   it('a room that was left is not followed again', async () => {
     hub = await stand();
     const { client, number } = await hub.join();

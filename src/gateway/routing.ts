@@ -94,12 +94,16 @@ export class Routing {
     const rooms = sender instanceof Connection ? loseShard(sender, shard) : [];
     sender.opened[shard] = false;
     for (const { room, state } of rooms) {
-      // The answer was given, the entries were not: the client asks again at its own position.
+      // The answer was given, the entries were not: the client asks again at its own position. Of a `resume` each room has its own.
       const command = state.is === 'asked' ? sender.commands.get(state.id) : undefined;
-      if (command === undefined || !concerns(command, shard)) sender.answer({ op: 'unsubscribed', room, reason: 'restarted' });
+      if (command === undefined || command.op === 'resume' || !concerns(command, shard)) sender.answer({ op: 'unsubscribed', room, reason: 'restarted' });
     }
     for (const [id, command] of sender.commands) {
       if (!concerns(command, shard)) continue;
+      if (command.op === 'resume') {
+        this.part(sender, shard, id, { rooms: [] }, null);
+        continue;
+      }
       sender.commands.delete(id);
       if (command.is === 'scatter' && sender instanceof Connection) this.#scatter.refused(sender, command, id);
       sender.answer(refusalOf(id, command.op, command.is === 'plain' && !command.repeatable ? 'unknown' : 'restarted'));

@@ -148,8 +148,11 @@ export class Following {
   #skip(followed: Followed, gaps: readonly Gap[]): void {
     for (const { reason, to } of gaps) {
       if (reason !== 'epoch' && followed.seq !== null && to <= followed.seq) continue;
-      if (reason === 'epoch') followed.book.clear();
-      if (reason === 'trimmed') followed.trimmed = to;
+      if (reason === 'epoch') {
+        // Another life of the data: what was so in the one before says nothing of it.
+        followed.book.clear();
+        followed.trimmed = 0;
+      } else if (reason === 'trimmed') followed.trimmed = to;
       followed.seq = to;
     }
   }
