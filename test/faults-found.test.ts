@@ -3,6 +3,7 @@ import { MessageChannel } from 'node:worker_threads';
 import { afterEach, describe, expect, it } from 'vitest';
 import { CodedError } from '../src/protocol/codes.ts';
 import { Commits } from '../src/shard/commits.ts';
+import { revoke } from '../src/shard/revoke.ts';
 import { UserDirectory } from '../src/shard/user-directory.ts';
 import type { Outcome, ToPersistence } from '../src/thread/messages.ts';
 import { EffectsRecorder } from './effects-recorder.ts';
@@ -55,6 +56,22 @@ describe('a writer that dies after its commit, and a successor that cannot write
       { type: 'presence', user: 'alice', status: 'offline' },
       { type: 'presence', user: 'bob', status: 'offline' },
     ]);
+  });
+
+  it('H8 who may have been revoked is closed, and the operator is told to ask again', () => {
+    const effects = new EffectsRecorder();
+    const users = new UserDirectory('epoch-1', limits);
+    const alice = effects.connection('alice');
+    users.hello(alice, { again: false, named: false, issuedAt: 1 }, effects);
+    effects.settle('connect', { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0, revokedAt: 0 });
+    const backend = effects.connection('backend', '', true);
+    revoke(users, backend, { op: 'revoke', id: 1, users: ['alice'] }, effects);
+    effects.settle('revoke', full);
+    expect(effects.told.filter(({ t }) => t === 'evict')).toEqual([]);
+    revoke(users, backend, { op: 'revoke', id: 2, users: ['alice'] }, effects);
+    effects.settle('revoke', { ...full, unsure: true });
+    expect(effects.told.filter(({ t }) => t === 'evict')).toEqual([{ t: 'evict', connections: [alice.id], close: 'revoked' }]);
+    expect(effects.sent.filter(({ to }) => to === backend.id)).toMatchObject([{ refuse: 'storage' }, { refuse: 'restarted' }]);
   });
 
   it('R7 a message without a mid is answered unknown, one with a mid as before', () => {

@@ -24,9 +24,11 @@ export function revoke(users: UserDirectory, connection: Connection, command: Co
   };
   for (const user of names) {
     const accepted = effects.commit({ type: 'revoke', user, disabled }, (outcome) => {
-      const error = failure(outcome);
-      // On the way to the gateway ahead of the answer: the sockets are closed when the backend hears of it.
-      if (error === null && disabled !== false) users.find(user)?.revoked(effects);
+      const unsure = typeof outcome === 'object' && outcome.code === 'storage' && outcome.unsure === true;
+      const error = unsure ? new CodedError('restarted') : failure(outcome);
+      // On the way to the gateway ahead of the answer: the sockets are closed when the backend hears of it. They are as well where
+      // it may have been stored: nothing stays open on a token that may be revoked.
+      if ((error === null || unsure) && disabled !== false) users.find(user)?.revoked(effects);
       settled(error);
     });
     if (!accepted) settled(new CodedError('busy'));
