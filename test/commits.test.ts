@@ -21,6 +21,7 @@ async function stand(pendingMax: number, pendingBytesMax: number) {
       changed();
     },
     notices: () => {},
+    about: () => {},
     settled: (settle) => {
       settle();
       settledBatches++;

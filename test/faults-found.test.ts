@@ -21,7 +21,7 @@ const limits = { connectionsPerUserMax: 3, connectionPolicy: 'reject', devicesMa
 
 describe('a writer that dies after its commit, and a successor that cannot write', () => {
   it('a batch that was sent twice and refused may have been stored the first time', async () => {
-    const commits = new Commits(100, 1e6, { opened: () => {}, notices: () => {}, settled: (settle) => settle() });
+    const commits = new Commits(100, 1e6, { opened: () => {}, notices: () => {}, settled: (settle) => settle(), about: () => {} });
     const outcome = new Promise<Outcome>((resolve) => commits.add({ type: 'disconnect', user: 'alice', connection: 1 }, resolve));
     const writer = (answers: boolean): Promise<void> => {
       const { port1, port2 } = new MessageChannel();

@@ -1,6 +1,6 @@
 /** The shard's loop and the gateway under interleavings that once went wrong: a writer that comes back, sockets that are slow, names without rooms. */
-import { MessageChannel } from 'node:worker_threads';
-import { afterEach, describe, expect, it } from 'vitest';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { fillOptions } from '../src/options.ts';
 import type { Connection } from '../src/shard/actor.ts';
 import { Commits } from '../src/shard/commits.ts';
@@ -10,14 +10,17 @@ import { Shard } from '../src/shard/shard.ts';
 import { UserDirectory } from '../src/shard/user-directory.ts';
 import { Link } from '../src/thread/link.ts';
 import type { Batch, ToGateway, ToPersistence, ToShard } from '../src/thread/messages.ts';
-import { Barrier } from '../src/thread/quarantine.ts';
+import { type Barred, Barrier, commandKey } from '../src/thread/quarantine.ts';
 import { makeWitness, Witness, WitnessReader } from '../src/thread/witness.ts';
 import { EffectsRecorder } from './effects-recorder.ts';
 import { type Stand, stand } from './gateway-harness.ts';
 import { PaperStore, RoomNode } from './room-world.ts';
 
 let hub: Stand | null = null;
+const closing: MessagePort[] = [];
+const nothing: Barred = { rooms: [], commands: [] };
 afterEach(async () => {
+  for (const port of closing.splice(0)) port.close();
   await hub?.close();
   hub = null;
 });
@@ -27,7 +30,7 @@ describe('Commits', () => {
     const { port1, port2 } = new MessageChannel();
     const batches: Batch[] = [];
     // The turn in which the shard hears of the new writer ends with a flush.
-    const commits = new Commits(100, 1e6, { opened: () => commits.flush(), notices: () => {}, settled: (settle) => settle() });
+    const commits = new Commits(100, 1e6, { opened: () => commits.flush(), notices: () => {}, settled: (settle) => settle(), about: () => {} });
     const answered = new Promise<void>((resolve) => {
       port2.on('message', (message: ToPersistence) => {
         if ('t' in message) port2.postMessage({ t: 'opened', epoch: 'e1' });
@@ -47,28 +50,59 @@ describe('Commits', () => {
   });
 });
 
-describe('what a shard dies of', () => {
-  it('R7 is not laid to the command before it in the same batch', async () => {
-    const memory = makeWitness(1_024);
-    const [gateway, persistence] = [new MessageChannel(), new MessageChannel()];
-    const died = new Promise<unknown>((failed) => {
-      const options = fillOptions({ dev: true });
-      const bus = { alone: true, publish: () => true, subscribe: async () => {}, unsubscribe: async () => {}, onMessage: () => {} };
-      const clock = { now: () => 0, tick: () => 0, random: () => 0 };
-      const barred = { rooms: [], commands: [] };
-      const shard = new Shard({ index: 0, incarnation: 1, shards: 1, options, clock, log: () => {}, bus, witness: new Witness(memory), barred, failed });
-      shard.connect('gateway', 0, gateway.port2);
-      shard.connect('persistence', 0, persistence.port2);
-    });
-    persistence.port1.on('message', () => persistence.port1.postMessage({ t: 'opened', epoch: 'e1' }));
-    const link = new Link<ToShard, ToGateway>(gateway.port1, { batch: () => {} });
+/** A shard with the connection 1 of alice's, which gets these frames and messages. */
+function shardWith(barred: Barred, ...items: (Buffer | ToShard)[]) {
+  const memory = makeWitness(1_024);
+  const [gateway, persistence] = [new MessageChannel(), new MessageChannel()];
+  closing.push(gateway.port1, persistence.port1);
+  const died = new Promise<unknown>((failed) => {
+    const options = fillOptions({ dev: true });
+    const bus = { alone: true, publish: () => true, subscribe: async () => {}, unsubscribe: async () => {}, onMessage: () => {} };
+    const clock = { now: () => 0, tick: () => 0, random: () => 0 };
+    const shard = new Shard({ index: 0, incarnation: 1, shards: 1, options, clock, log: () => {}, bus, witness: new Witness(memory), barred, failed });
+    shard.connect('gateway', 0, gateway.port2);
+    shard.connect('persistence', 0, persistence.port2);
+  });
+  persistence.port1.on('message', () => persistence.port1.postMessage({ t: 'opened', epoch: 'e1' }));
+  const answered = new Promise<string>((resolve) => {
+    const link = new Link<ToShard, ToGateway>(gateway.port1, { batch: (_list, arena) => resolve(arena.toString()) });
     link.push({ t: 'open', connection: 1, user: 'alice', device: '', format: 'json', service: false, scopes: [] });
-    link.frame(1, Buffer.from('{"op":"who","id":1,"users":["bob"]}'));
-    link.push({ t: 'watch', connection: 1, users: null as never }); // what breaks it
+    for (const item of items) {
+      if ('t' in item) link.push(item);
+      else link.frame(1, item);
+    }
+  });
+  return { died, answered, suspect: () => new WitnessReader(memory).suspect(() => 'alice') };
+}
+
+describe('what a shard dies of', () => {
+  it('R7 is laid to the frame that it was about to decode, and once that is barred it is refused undecoded', async () => {
+    const frame = Buffer.from('{"op":"publish","id":7,"room":"a","mid":"01990000-0000-7000-8000-000000000001","body":1}');
+    const { parse } = JSON;
+    // What the decoder throws is a refusal: this breaks right behind it.
+    const unreadable = {
+      get op(): string {
+        throw new TypeError('not even to be looked at');
+      },
+    };
+    const broken = vi.spyOn(JSON, 'parse').mockImplementation((text, reviver) => (text === frame.toString() ? unreadable : parse(text, reviver)));
+    const { died, suspect } = shardWith(nothing, frame);
     expect(await died).toBeInstanceOf(TypeError);
-    expect(new WitnessReader(memory).suspect(() => 'alice')).toBeNull();
-    link.close();
-    persistence.port1.close();
+    const mid = '01990000-0000-7000-8000-000000000001';
+    expect(suspect()).toEqual({ op: 'publish', room: 'a', mid, user: 'alice' });
+    const key = commandKey('publish', 'a', mid, 'alice') as string;
+    expect(await shardWith({ rooms: [], commands: [key] }, frame).answered).toMatch(/"id":7,"of":"publish","code":"quarantined"/);
+    broken.mockRestore();
+  });
+
+  it('R7 is not laid to the command before it in the same batch', async () => {
+    const { died, suspect } = shardWith(
+      nothing,
+      Buffer.from('{"op":"who","id":1,"users":["bob"]}'),
+      { t: 'watch', connection: 1, users: null as never }, // what breaks it
+    );
+    expect(await died).toBeInstanceOf(TypeError);
+    expect(suspect()).toBeNull();
   });
 });
 
@@ -158,7 +192,7 @@ describe('Feed', () => {
 describe('Rooms', () => {
   it('names without a room that somebody asked for are not kept, by nobody', () => {
     const bus = { alone: true, publish: () => true, subscribe: () => Promise.resolve(), unsubscribe: () => Promise.resolve() };
-    const rooms = new Rooms(fillOptions({ dev: true, autoCreate: 'off' }), bus, { step: () => {} }, new Barrier({ rooms: [], commands: [] }));
+    const rooms = new Rooms(fillOptions({ dev: true, autoCreate: 'off' }), bus, { step: () => {}, clear: () => {} }, new Barrier({ rooms: [], commands: [] }));
     const effects = new RoomNode(new PaperStore());
     const alice = effects.connection('alice');
     for (let n = 0; n < 50; n++) rooms.command(alice, { op: 'subscribe', room: `nothing-${n}`, id: n + 1 }, effects, 0);

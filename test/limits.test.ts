@@ -21,7 +21,7 @@ const given: LimitOptions = {
   userCostBurst: off.burst,
   refusalsMax: 10,
 };
-const publish: Header = { op: 'publish', id: 1, room: 'r', to: undefined, as: undefined, mid: false };
+const publish: Header = { op: 'publish', id: 1, room: 'r', to: undefined, as: undefined, mid: undefined };
 
 let limits: Limits;
 /** Starts anew with these options. */

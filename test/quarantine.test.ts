@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { encode } from '../src/protocol/codec.ts';
 import { Barrier, Quarantine } from '../src/thread/quarantine.ts';
+import { watchRejections } from '../src/thread/rejections.ts';
 import { makeWitness, type Suspect, stepBytes, Witness, WitnessReader } from '../src/thread/witness.ts';
 
 const mid = '01990000-0000-7000-8000-000000000001';
@@ -48,6 +49,27 @@ describe('Witness', () => {
     expect(reader.suspect(userOf)).toBeNull();
     thread.frame('json', 7, encode({ op: 'info', room: 'a' }, 'json').subarray(0, 9));
     expect(reader.suspect(userOf)).toBeNull();
+  });
+
+  it('a rejection is laid to what was named when its promise was made, and what comes of that promise', async () => {
+    const { thread, reader } = made();
+    const named = new Promise<[unknown, string | undefined]>((resolve) => {
+      const end = watchRejections(thread, (reason) => {
+        end();
+        resolve([reason, reader.suspect(userOf)?.op]);
+      });
+    });
+    let go = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    thread.step(7, stepBytes('leave', 'general'));
+    void gate.then(() => Promise.reject('broken'));
+    thread.step(7, stepBytes('info', 'general'));
+    void Promise.resolve();
+    thread.clear();
+    go();
+    expect(await named).toEqual(['broken', 'leave']);
   });
 
   it('shows life by turns and by steps, and calls of the database, which may overlap', () => {

@@ -18,7 +18,14 @@ const formats: Format[] = ['json', 'msgpack'];
 /** The header, by way of decoding everything. */
 function headerOf(map: Record<string, unknown>): Header {
   const name = (field: string) => (typeof map[field] === 'string' ? normalName(map[field]) : undefined);
-  return { op: map.op as string, id: map.id as number | undefined, room: name('room'), to: name('to'), as: name('as'), mid: typeof map.mid === 'string' };
+  return {
+    op: map.op as string,
+    id: map.id as number | undefined,
+    room: name('room'),
+    to: name('to'),
+    as: name('as'),
+    mid: typeof map.mid === 'string' ? map.mid : undefined,
+  };
 }
 
 const name = fc.oneof(fc.string({ maxLength: 40, unit: 'grapheme' }), fc.string({ maxLength: 300 }), fc.constant('e\u0301'));

@@ -75,7 +75,7 @@ export class Backend {
       const bytes = encode({ ...command, id }, 'json');
       const header = scan(bytes, 'json');
       this.#deps.routing.route(service, bytes, header);
-      const repeatable = header.mid || (header.op !== 'publish' && header.op !== 'direct');
+      const repeatable = header.mid !== undefined || (header.op !== 'publish' && header.op !== 'direct');
       return new Promise((resolve) => {
         service.calls.set(id, { op: header.op, repeatable, deadline: now + timeoutMs, resolve });
       });

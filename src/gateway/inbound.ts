@@ -46,7 +46,7 @@ const faults: ReadonlySet<ErrorCode> = new Set(['bad-frame', 'bad-request', 'bad
 /** What the client's library does by itself says nothing about its user. */
 const automatic: ReadonlySet<string> = new Set(['ping', 'ack', 'refresh']);
 /** Of a frame that could not be read: it is about no room. */
-const nothing: Header = { op: '', id: undefined, room: undefined, to: undefined, as: undefined, mid: false };
+const nothing: Header = { op: '', id: undefined, room: undefined, to: undefined, as: undefined, mid: undefined };
 
 export class Inbound {
   readonly #deps: InboundDeps;

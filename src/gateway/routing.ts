@@ -118,7 +118,7 @@ export class Routing {
       asked(sender, room, shard, id ?? 0);
     } else if (op === 'unsubscribe' && sender instanceof Connection && room !== undefined && room !== allRoom) left(sender, room);
     else if (op === 'status' && sender instanceof Connection) sender.saidAway = decode(bytes, sender.format).status === 'away';
-    if (id !== undefined) sender.commands.set(id, this.#record(op, shard, header, header.mid || (op !== 'publish' && op !== 'direct')));
+    if (id !== undefined) sender.commands.set(id, this.#record(op, shard, header, header.mid !== undefined || (op !== 'publish' && op !== 'direct')));
     this.#shards.frame(sender, shard, bytes);
   }
 

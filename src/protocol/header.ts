@@ -21,8 +21,8 @@ export type Header = {
   room: string | undefined;
   to: string | undefined;
   as: string | undefined;
-  /** Whether there is a `mid`: then the command can be repeated. */
-  mid: boolean;
+  /** As it was sent, be it a UUID or not. With one, the command can be repeated. */
+  mid: string | undefined;
 };
 export type HeaderField = 'op' | 'id' | 'room' | 'to' | 'as' | 'mid';
 
@@ -45,7 +45,7 @@ export class HeaderBuilder {
   #room: string | undefined;
   #to: string | undefined;
   #as: string | undefined;
-  #mid = false;
+  #mid: string | undefined;
   #refusal: { code: ErrorCode; message: string; field: string | undefined } | null = null;
 
   refuse(code: ErrorCode, message: string, field?: string): void {
@@ -102,7 +102,7 @@ export class HeaderBuilder {
     else if (field === 'room') this.#room = normalName(text);
     else if (field === 'to') this.#to = normalName(text);
     else if (field === 'as') this.#as = normalName(text);
-    else if (field === 'mid') this.#mid = true;
+    else if (field === 'mid') this.#mid = text;
   }
 
   #tooLong(field: HeaderField): void {

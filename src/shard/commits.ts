@@ -16,6 +16,8 @@ export type CommitHandlers = {
   notices(notices: readonly (InboxItem | InboxLoss)[]): void;
   /** Works off one batch's outcomes within a turn of the shard. */
   settled(settle: () => void): void;
+  /** The outcome that comes next is about this room, or about none. */
+  about(room: string | null): void;
 };
 
 export class Commits {
@@ -106,6 +108,7 @@ export class Commits {
     this.flush(); // the next batch travels while this one is worked off
     this.#handlers.settled(() => {
       for (let i = 0; i < sent.settled.length; i++) {
+        this.#handlers.about(roomOf(sent.batch.operations[i]));
         const outcome = result.outcomes[i] ?? { code: 'storage', message: 'no outcome' };
         const unsure = sent.again && typeof outcome === 'object' && outcome.code === 'storage';
         (sent.settled[i] as Settled)(unsure ? { ...outcome, unsure } : outcome, result.ts);
@@ -122,4 +125,9 @@ export class Commits {
 function bodyBytes(operation: MessageAppend | Operation): number {
   if (Array.isArray(operation)) return operation[5]?.length ?? 0;
   return operation.type === 'append' ? (operation.body?.length ?? 0) : 0;
+}
+
+function roomOf(operation: MessageAppend | Operation | undefined): string | null {
+  if (Array.isArray(operation)) return operation[0];
+  return operation !== undefined && 'room' in operation ? operation.room : null;
 }

@@ -4,6 +4,7 @@ import type { FilledOptions } from '../options.ts';
 import { systemClock } from '../thread/clock.ts';
 import type { Control, FromThread } from '../thread/messages.ts';
 import type { Barred } from '../thread/quarantine.ts';
+import { watchRejections } from '../thread/rejections.ts';
 import { Witness } from '../thread/witness.ts';
 import { Shard, type ShardBus } from './shard.ts';
 
@@ -37,6 +38,7 @@ export function shardTask(task: ShardTask, bus: ShardBus): Promise<void> {
       log: (level, message, fields = {}) => tell({ t: 'log', level, message, fields }),
       failed: reject,
     });
+    const unwatch = watchRejections(witness, (reason) => shard.fail(reason));
     const ticker = setInterval(() => shard.guarded(() => shard.tick()), tickMs);
     control.on('message', (message: Control) => {
       switch (message.t) {
@@ -54,6 +56,7 @@ export function shardTask(task: ShardTask, bus: ShardBus): Promise<void> {
         case 'stop':
           shard.stop(() => {
             still();
+            unwatch();
             clearInterval(ticker);
             control.close();
             resolve();

@@ -9,16 +9,17 @@ import type { ReadKind, ReadQuery, ReadReply, ReadRequest, ReadResult } from '..
 
 const waitingMax = 10_000;
 
+/** `answer` is to be called within a turn of the shard, which is about `room`. */
+type Answered = (room: string | null, answer: () => void) => void;
 type Waiting = { reader: number; query: ReadQuery; done: (reply: never) => void; failed: (error: CodedError) => void };
 
 export class Reads {
   readonly #ports = new Map<number, MessagePort>();
   readonly #waiting = new Map<number, Waiting>();
-  readonly #answered: (answer: () => void) => void;
+  readonly #answered: Answered;
   #requests = 0;
 
-  /** `answered` works off one answer within a turn of the shard. */
-  constructor(answered: (answer: () => void) => void) {
+  constructor(answered: Answered) {
     this.#answered = answered;
   }
 
@@ -50,7 +51,7 @@ export class Reads {
     const waiting = this.#waiting.get(result.request);
     if (waiting === undefined) return;
     this.#waiting.delete(result.request);
-    this.#answered(() => {
+    this.#answered('room' in waiting.query ? waiting.query.room : null, () => {
       if (result.error !== undefined) waiting.failed(new CodedError('storage', 'the store could not be read'));
       else waiting.done(unpacked(result) as never);
     });

@@ -194,7 +194,7 @@ export class RoomActor {
   /** It waited: what the witness says is about something else by now. */
   #name({ connection, op, command }: Letter): void {
     const mid = command !== null && 'mid' in command ? command.mid : undefined;
-    this.#witness.step(connection.id, stepBytes(op, this.state.name, mid ?? null));
+    this.#witness.step(connection.id, stepBytes(op, this.state.name, mid));
   }
 
   #answer(connection: Connection, command: RoomCommand, effects: RoomEffects): void {

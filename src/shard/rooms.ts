@@ -33,11 +33,11 @@ export class Rooms {
   readonly #introduced = new Set<RoomKey>();
   readonly #touched = new Set<RoomKey>();
   readonly #bus: RoomBus;
-  readonly #witness: Pick<Witness, 'step'>;
+  readonly #witness: Pick<Witness, 'step' | 'clear'>;
   readonly #barrier: Barrier;
   #keys = 0;
 
-  constructor(options: FilledOptions, bus: RoomBus, witness: Pick<Witness, 'step'>, barrier: Barrier) {
+  constructor(options: FilledOptions, bus: RoomBus, witness: Pick<Witness, 'step' | 'clear'>, barrier: Barrier) {
     this.#bus = bus;
     this.#witness = witness;
     this.#barrier = barrier;
@@ -48,8 +48,6 @@ export class Rooms {
 
   command(connection: Connection, command: RoomCommand, effects: RoomEffects, bytes: number): void {
     const name = command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room;
-    if (this.#barrier.up && this.#barrier.bars(command.op, name, ('mid' in command ? command.mid : null) ?? null, connection.user))
-      throw new CodedError('quarantined');
     const room = this.#room(name);
     if (command.op === 'subscribe') this.#note(connection, room);
     room.command(connection, command, effects, bytes);
@@ -98,6 +96,13 @@ export class Rooms {
       this.#followers.get(room)?.delete(connection.id);
     }
     this.#followed.delete(connection.id);
+  }
+
+  /** What comes next, which no command of now leads to, is about the room; null: about none. */
+  about(name: string | null): void {
+    const room = name === null ? undefined : this.#byName.get(name);
+    if (room === undefined) this.#witness.clear();
+    else this.#witness.step(0, room.turnBytes);
   }
 
   touched(key: RoomKey): void {

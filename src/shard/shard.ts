@@ -72,11 +72,12 @@ export class Shard {
       opened: (epoch) => this.guarded(() => this.#opened(epoch)),
       notices: (notices) => this.guarded(() => this.#notices(notices)),
       settled: (settle) => this.guarded(settle),
+      about: (room) => this.#rooms.about(room),
     });
-    this.#reads = new Reads((answer) => this.guarded(answer));
+    this.#reads = new Reads((room, answer) => this.guarded(answer, room));
     this.#barrier = new Barrier(deps.barred);
     this.#rooms = new Rooms(options, deps.bus, deps.witness, this.#barrier);
-    deps.bus.onMessage(({ topic, payload }) => this.guarded(() => this.#hint(topic, payload)));
+    deps.bus.onMessage(({ topic, payload }) => this.guarded(() => this.#open !== null && this.#rooms.hint(topic, payload, this.#open.outlet)));
   }
 
   connect(role: 'gateway' | 'shard' | 'persistence' | 'reader', index: number, port: MessagePort): void {
@@ -85,17 +86,22 @@ export class Shard {
     else if (role === 'reader') this.#reads.connect(index, port);
   }
 
-  /** Runs one turn: whatever it causes is sent at its end; a fault ends the shard. */
-  guarded(turn: () => void): void {
+  /** Runs one turn, which is about that room: whatever it causes is sent at its end; a fault ends the shard. */
+  guarded(turn: () => void, room: string | null = null): void {
     if (this.#failed) return; // until the thread is gone: the witness must go on naming what broke it
     try {
+      if (room !== null) this.#rooms.about(room);
       turn();
       this.#flush();
       this.#deps.witness.clear();
     } catch (error) {
-      this.#failed = true;
-      this.#deps.failed(error);
+      this.fail(error);
     }
+  }
+
+  fail(error: unknown): void {
+    this.#failed = true;
+    this.#deps.failed(error);
   }
 
   bar(barred: Barred): void {
@@ -184,14 +190,14 @@ export class Shard {
   /** The gateway has scanned the frame: depth and lengths are bounded. What it says is validated here, once. */
   #frame(connection: Connection, bytes: Buffer, outlet: Outlet, users: UserDirectory): void {
     this.#commands++;
-    this.#deps.witness.clear(); // what it takes to decode this one is not the last one's fault
+    this.#deps.witness.frame(connection.format, connection.id, bytes);
+    const barred = this.#barrier.up ? this.#barrier.barred(connection, bytes) : null;
+    if (barred !== null) return outlet.refuse(connection, barred.id, barred.op, new CodedError('quarantined'));
     let map: Record<string, unknown> = {};
     try {
       // The scan has checked the text; Node's own conversion is the fast one.
       map = decode(connection.format === 'json' ? bytes.toString('utf8') : bytes, connection.format);
-      const command = parseCommand(map);
-      this.#deps.witness.frame(connection.format, connection.id, bytes);
-      this.#command(connection, command, bytes.length, outlet, users);
+      this.#command(connection, parseCommand(map), bytes.length, outlet, users);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const { id, op } = map;
@@ -200,7 +206,6 @@ export class Shard {
   }
 
   #command(connection: Connection, command: Command, bytes: number, outlet: Outlet, users: UserDirectory): void {
-    if (this.#barrier.up && !('room' in command) && this.#barrier.bars(command.op, null, null, connection.user)) throw new CodedError('quarantined');
     switch (command.op) {
       case 'resume':
         return this.#rooms.resume(connection, command, outlet);
@@ -270,10 +275,6 @@ export class Shard {
   #notices(notices: readonly (InboxItem | InboxLoss)[]): void {
     if (this.#open === null) return;
     for (const notice of notices) this.#open.users.notice(notice, this.#open.outlet);
-  }
-
-  #hint(topic: string, payload: Uint8Array): void {
-    if (this.#open !== null) this.#rooms.hint(topic, payload, this.#open.outlet);
   }
 
   #flush(): void {

@@ -3,9 +3,12 @@
  * commands differed. Kept by the supervisor and in memory only, so a restart of the hub lifts it, as do time and operators;
  * shards get the list (`Barred`) and refuse. What was merely in the same batch is answered `restarted` and never counted.
  */
+import type { Header } from '../protocol/header.ts';
+import { scan } from '../protocol/scan.ts';
 import type { Clock } from './clock.ts';
 import type { Log } from './log.ts';
-import type { Suspect } from './witness.ts';
+import type { Format } from './messages.ts';
+import { type Suspect, suspectOf } from './witness.ts';
 
 const crashesMax = 3;
 /** Rooms that crashes are remembered of, and things set aside; beyond it the oldest goes. */
@@ -142,5 +145,12 @@ export class Barrier {
     const barred = (room !== null && this.#rooms.has(room)) || this.#commands.has(commandKey(op, room, mid, user) as string);
     if (barred) this.refused++;
     return barred;
+  }
+
+  /** The same for a command that is still a frame, since what crashes the thread may be to decode it: its header, or null. */
+  barred({ format, user }: { format: Format; user: string }, bytes: Uint8Array): Header | null {
+    const header = scan(bytes, format);
+    const { op, room, mid } = suspectOf(header, user);
+    return this.bars(op, room, mid, user) ? header : null;
   }
 }

@@ -5,8 +5,9 @@
  *
  *   words: turns · steps · in a call of the database · kind · connection · length       then bytes: a frame, or JSON of a step
  */
-import { decode } from '../protocol/codec.ts';
-import { dmName, nameUnitsMax, normalName } from '../protocol/names.ts';
+import type { Header } from '../protocol/header.ts';
+import { dmName } from '../protocol/names.ts';
+import { scan } from '../protocol/scan.ts';
 import { type ConnectionId, type Format, formats } from './messages.ts';
 
 /** Between two signs of life of a thread that has nothing to do, and between two looks at them. */
@@ -25,8 +26,11 @@ export function makeWitness(frameBytesMax: number): SharedArrayBuffer {
   return new SharedArrayBuffer(headBytes + Math.max(frameBytesMax, stepBytesMax));
 }
 
+/** What a witness named at some time. */
+export type Note = { kind: number; connection: ConnectionId; bytes: Uint8Array };
+
 /** A step that is no frame, encoded once and written often. */
-export function stepBytes(op: string, room: string, mid: string | null = null): Uint8Array {
+export function stepBytes(op: string, room: string, mid?: string): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ op, room, mid }));
 }
 
@@ -48,7 +52,7 @@ export class Witness {
     return () => clearInterval(timer);
   }
 
-  /** A command, as its frame came. To be called once the thread has decoded it: the supervisor will decode it too. */
+  /** A command, as its frame came: before anything is decoded. The gateway has scanned it, so the supervisor can. */
   frame(format: Format, connection: ConnectionId, bytes: Uint8Array): void {
     this.#write(format === 'json' ? kinds.json : kinds.msgpack, connection, bytes);
   }
@@ -61,6 +65,19 @@ export class Witness {
   /** What comes is about nobody's command. */
   clear(): void {
     this.#words[word.kind] = kinds.nothing;
+  }
+
+  /** What it names now, for `recall`; null: nothing. */
+  note(): Note | null {
+    const words = this.#words;
+    const kind = words[word.kind] as number;
+    if (kind === kinds.nothing) return null;
+    return { kind, connection: words[word.connection] as number, bytes: this.#bytes.slice(0, words[word.length]) };
+  }
+
+  /** What goes wrong now was begun when that was noted. */
+  recall({ kind, connection, bytes }: Note): void {
+    this.#write(kind, connection, bytes);
   }
 
   /** The thread waits for the database, and so perhaps for the disk, until `returned`. */
@@ -123,27 +140,19 @@ export class WitnessReader {
     if (kind === kinds.nothing) return null;
     const connection = Atomics.load(this.#words, word.connection);
     const user = connection === 0 ? null : userOf(connection);
-    // A copy: what decodes text takes no shared memory.
-    const bytes = Buffer.from(this.#bytes.slice(0, Atomics.load(this.#words, word.length)));
+    const bytes = this.#bytes.slice(0, Atomics.load(this.#words, word.length)); // a copy: what reads text takes no shared memory
     const format: Format = kind === kinds.step ? 'json' : (formats[kind - 1] as Format);
     try {
-      return suspectOf(decode(format === 'json' ? bytes.toString('utf8') : bytes, format), user);
+      return suspectOf(scan(bytes, format), user);
     } catch {
       return null; // it died in the middle of writing
     }
   }
 }
 
-function suspectOf(map: Record<string, unknown>, user: string | null): Suspect | null {
-  const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
-  const op = text(map.op);
-  if (op === null) return null;
-  const from = text(map.as) ?? user;
-  const to = text(map.to);
-  const name = op === 'direct' ? (from === null || to === null ? null : dmName(normal(from), normal(to))) : text(map.room);
-  return { op, room: name === null ? null : normal(name), mid: text(map.mid), user };
-}
-
-function normal(name: string): string {
-  return name.length > nameUnitsMax ? name : normalName(name);
+/** The same by the thread, which must know what it is told to refuse, and by the supervisor, who tells it. `user`: whose connection it came from. */
+export function suspectOf({ op, room, to, as, mid }: Header, user: string | null): Suspect {
+  const from = as ?? user;
+  const named = op === 'direct' ? (from === null || to === undefined ? null : dmName(from, to)) : (room ?? null);
+  return { op, room: named, mid: mid ?? null, user };
 }

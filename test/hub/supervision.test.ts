@@ -48,6 +48,21 @@ describe('poison', () => {
     expect(hub.stdout).toMatch(/a command crashed its shard repeatedly: quarantined/);
   });
 
+  it('R7 a command is named also where its shard dies before it is decoded, after its turn by a rejection, or when its append is answered', async () => {
+    const ways = [{ poisonDecoded: 'loop' }, { poison: 'reject' }, { poisonSettled: 'throw' }];
+    const hub = await brittleHub({ shards: ways.length });
+    const fates = ways.map(async (body, shard) => {
+      const client = await RawClient.connect(hub.url, { user: 'alice', format: 'json' });
+      const [room, innocent] = names.filter((name) => placeOf(name, ways.length) === shard);
+      const fate = await insist(client, { room, mid: v7(), body });
+      return [body, ...fate, ...(await insist(client, { room: innocent, mid: v7(), body: 'sound' })), client.ended];
+    });
+    expect(await Promise.all(fates)).toEqual(ways.map((body) => [body, 'quarantined', 3, 'ok', 0, null]));
+    const stats = (await (await fetch(`${hub.http}/stats`)).json()) as { quarantine: object };
+    // What comes after the answer of the store is laid to the room: which of its commands it was nobody looks up.
+    expect(stats.quarantine).toEqual({ barredRooms: 1, barredCommands: 2, crashes: 9 });
+  });
+
   it('R7 F8 a room in which different commands crash its shard, hanging it too, is refused and not followed again, until an operator lifts that', async () => {
     const hub = await brittleHub();
     const client = await RawClient.connect(hub.url, { user: 'alice' });
