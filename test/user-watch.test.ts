@@ -71,6 +71,36 @@ test('P2 who watches somebody once more gets the change that his answer says pus
   expect(effects.statuses(watcher)).toEqual(['bob online']);
 });
 
+test('P2 who watches somebody once more while a change is held back gets the next push, also when it is what he was pushed last', () => {
+  const { connect, ask, say, tick, watcherOf, effects } = startPresence();
+  const watcher = watcherOf('bob');
+  const bob = connect('bob');
+  expect(effects.statuses(watcher)).toEqual(['bob online']);
+  say(bob, 'away'); // held back: a status is pushed at most once per second
+  for (const time of ['second', 'third']) {
+    ask(watcher, 'watch', 'bob');
+    expect(effects.take(watcher), time).toMatchObject([{ part: { users: [{ user: 'bob', status: 'away' }] } }]);
+  }
+  say(bob, 'online');
+  tick(2_000);
+  expect(effects.statuses(watcher)).toEqual(['bob online']);
+  say(bob, 'online');
+  tick(2_000);
+  expect(effects.statuses(watcher)).toEqual([]);
+});
+
+test('P2 who watches somebody more than once while a change is held back is pushed that change', () => {
+  const { connect, ask, say, tick, watcherOf, effects } = startPresence();
+  const watcher = watcherOf('bob');
+  const bob = connect('bob');
+  say(bob, 'away');
+  ask(watcher, 'watch', 'bob');
+  ask(watcher, 'watch', 'bob');
+  effects.take(watcher);
+  tick(2_000);
+  expect(effects.statuses(watcher)).toEqual(['bob away']);
+});
+
 test('a watch that the store could not answer is refused and leaves nothing behind', () => {
   const { ask, effects, users, turn } = startPresence();
   const alice = effects.connection('alice');

@@ -11,7 +11,7 @@ import { type Keeper, Kept } from './kept.ts';
 
 const changesEveryMs = 1_000;
 
-/** `told`: the status this watcher knows. `asking`: the answer to its command will tell it; `unknown`: only the next change will. */
+/** `told`: the status this watcher knows. `asking`: the answer to its command will tell it; `unknown`: only the next push will. */
 type Watcher = { readonly connection: Connection; told: Status | 'asking' | 'unknown' };
 type Moment = Pick<Effects, 'now' | 'tick'>;
 
@@ -111,12 +111,15 @@ export class UserPresence implements Keeper<Status | null> {
   }
 
   /**
-   * The answer to the watcher's command carries this status: it needs no push of it. One who watched before is pushed it all the same: he takes
-   * what is pushed before the answer for newer (P2), and something older may be on its way to him.
+   * The answer to the watcher's command carries this status: it needs no push of it. One who watched before takes what is pushed before the
+   * answer for newer (P2), and the push of what he was told last may be on its way to him: where the answer says otherwise, either may be what he
+   * believes, and the change that is held back is pushed to him whatever it has become by then.
    */
   told(id: ConnectionId, status: Status | 'unknown'): void {
     const watcher = this.#watchers?.get(id);
-    if (watcher?.told === 'asking' || watcher?.told === 'unknown') watcher.told = status;
+    if (watcher === undefined) return;
+    if (watcher.told === 'asking') watcher.told = status;
+    else if (watcher.told !== status) watcher.told = 'unknown';
   }
 
   flush(effects: Effects, ticking: boolean): void {
