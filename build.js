@@ -129,6 +129,10 @@ async function packPackages() {
             contents: `export { ${[...(used.get(path) ?? [])].join(', ')} } from '${path}';`,
             resolveDir: root,
           }));
+          // It asks for the adapters of every store there is; each part has a file of its own.
+          onLoad({ filter: /rate-limiter-flexible\/index\.js$/ }, () => ({
+            contents: [...(used.get('rate-limiter-flexible') ?? [])].map((name) => `exports.${name} = require('./lib/${name}');`).join('\n'),
+          }));
           // The hub's words are English; these are the others.
           onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({ contents: "export { default as en } from './en.js';" }));
         },

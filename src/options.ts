@@ -89,8 +89,8 @@ export const optionTable = {
   costBurst: number(1_024 * MiB, 'cost at once before costLimit counts', 1),
   userCostLimit: number(512 * MiB, 'cost per second of one user, all his connections together (0: no limit)', 0),
   userCostBurst: number(2_048 * MiB, 'cost at once before userCostLimit counts', 1),
-  keyRateLimit: number(50_000, 'requests per second of one API key (0: no limit)', 0, 10_000_000),
-  keyRateBurst: number(100_000, 'requests at once before keyRateLimit counts', 1, 10_000_000),
+  keyRateLimit: number(50_000, 'requests per second of one API key, on average over a window (0: no limit)', 0, 10_000_000),
+  keyRateBurst: number(100_000, 'requests of one window, which lasts keyRateBurst / keyRateLimit seconds, at least one', 1, 10_000_000),
   refusalsMax: number(5_000, 'commands refused by a rate within a minute before the connection is closed', 1, 10_000_000),
   badFramesMax: number(20, 'bad frames in a row before the connection is closed', 1, 10_000),
 

@@ -1,10 +1,8 @@
-/** Whose address counts behind proxies, and how much may come from one. */
-import { describe, expect, it } from 'vitest';
+/** Whose address counts behind proxies, and how much may come from one; the library that counts handshakes reads the clock itself, which stands here. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Addresses, type AddressOptions, networkOf } from '../src/gateway/addresses.ts';
 import { OptionError } from '../src/options.ts';
 
-let tick = 0;
-const clock = { now: () => 0, tick: () => tick, random: () => 0 };
 const given: AddressOptions = {
   trustedProxies: ['10.0.0.0/8', '192.0.2.7', 'fd00::/8'],
   proxyHeader: 'x-forwarded-for',
@@ -13,7 +11,7 @@ const given: AddressOptions = {
   connectsWindowMs: 10_000,
 };
 const of = (peer: string, headers: Record<string, string>, options: Partial<AddressOptions> = {}): string =>
-  new Addresses({ ...given, ...options }, clock).of(peer, headers);
+  new Addresses({ ...given, ...options }).of(peer, headers);
 
 describe('the address of a client', () => {
   it('is the peer’s, whatever a stranger writes into headers', () => {
@@ -56,41 +54,71 @@ describe('the address of a client', () => {
 });
 
 describe('one address', () => {
-  it('C4 has so many connections at once, and so many handshakes in a window', () => {
-    tick = 0;
-    const addresses = new Addresses(given, clock);
+  beforeEach(() => void vi.useFakeTimers());
+  afterEach(() => void vi.useRealTimers());
+
+  it('C4 has so many connections at once', () => {
+    const addresses = new Addresses(given);
     for (let i = 0; i < 3; i++) {
-      expect(addresses.refuses('203.0.113.5')).toBeNull();
+      expect(addresses.full('203.0.113.5')).toBe(false);
       addresses.opened('203.0.113.5');
     }
-    expect(addresses.refuses('203.0.113.5')?.why).toBe('address-full');
-    expect(addresses.refuses('203.0.113.6')).toBeNull();
+    expect(addresses.full('203.0.113.5')).toBe(true);
+    expect(addresses.full('203.0.113.6')).toBe(false);
     addresses.closed('203.0.113.5');
-    expect(addresses.refuses('203.0.113.5')).toBeNull();
-    expect(addresses.refuses('203.0.113.5')).toBeNull();
-    expect(addresses.refuses('203.0.113.5')).toEqual({ why: 'address-rate', retryAfterMs: 2_000 });
-    tick += 2_000;
-    expect(addresses.refuses('203.0.113.5')).toBeNull();
+    expect(addresses.full('203.0.113.5')).toBe(false);
+    for (let i = 0; i < 3; i++) addresses.closed('203.0.113.5');
+    for (let i = 0; i < 3; i++) addresses.opened('203.0.113.5');
+    expect(addresses.full('203.0.113.5')).toBe(true);
+    expect(new Addresses({ ...given, connectionsPerAddressMax: 0 }).full('203.0.113.5')).toBe(false);
   });
 
-  it('C4 is kept to its rate over a long time', () => {
-    tick = 0;
-    const addresses = new Addresses(given, clock);
+  it('C4 has so many handshakes in a window, and is told when the next one begins', async () => {
+    const addresses = new Addresses(given);
+    for (let i = 0; i < 5; i++) expect(await addresses.attempt('203.0.113.5')).toBe(0);
+    vi.advanceTimersByTime(4_000);
+    expect(await addresses.attempt('203.0.113.5')).toBe(6_000);
+    expect(await addresses.attempt('203.0.113.6')).toBe(0);
+    vi.advanceTimersByTime(6_000);
+    expect(await addresses.attempt('203.0.113.5')).toBe(0);
+  });
+
+  it('C4 is kept to its rate over a long time', async () => {
+    const addresses = new Addresses(given);
     let accepted = 0;
-    for (; tick < 100_000; tick += 10) if (addresses.refuses('203.0.113.5') === null) accepted++;
-    expect(accepted).toBeLessThanOrEqual((5 + 50) * 1.1);
+    for (let ms = 0; ms < 100_000; ms += 50) {
+      if ((await addresses.attempt('203.0.113.5')) === 0) accepted++;
+      vi.advanceTimersByTime(50);
+    }
+    expect(accepted).toBe(50);
   });
 
-  it('C4 is a whole /64 of IPv6', () => {
+  it('C4 has no limit of handshakes where there is none, and then nothing is remembered', async () => {
+    const addresses = new Addresses({ ...given, connectsPerAddressMax: 0 });
+    for (let i = 0; i < 10; i++) expect(await addresses.attempt('203.0.113.5')).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('C4 of one who has very many networks, no more than 20,000 are remembered', async () => {
+    const addresses = new Addresses(given);
+    for (let i = 0; i < 20_100; i++) await addresses.attempt(`2001:db8:${(i >> 8).toString(16)}:${(i & 255).toString(16)}::1`);
+    // The library keeps a timer with each.
+    expect(vi.getTimerCount()).toBe(20_000);
+  });
+
+  it('C4 is a whole /64 of IPv6', async () => {
     expect(networkOf('2001:db8:1:2:3:4:5:6')).toBe('2001:db8:1:2::/64');
     expect(networkOf('2001:0db8:0001:0002::9')).toBe('2001:db8:1:2::/64');
     expect(networkOf('2001:db8::1')).toBe('2001:db8:0:0::/64');
     expect(networkOf('::1')).toBe('0:0:0:0::/64');
     expect(networkOf('64:ff9b::1.2.3.4')).toBe('64:ff9b:0:0::/64');
     expect(networkOf('203.0.113.5')).toBe('203.0.113.5');
-    const addresses = new Addresses(given, clock);
+    const addresses = new Addresses(given);
     for (let i = 1; i <= 3; i++) addresses.opened(`2001:db8::${i}`);
-    expect(addresses.refuses('2001:db8::ffff')?.why).toBe('address-full');
-    expect(addresses.refuses('2001:db8:0:1::1')).toBeNull();
+    expect(addresses.full('2001:db8::ffff')).toBe(true);
+    expect(addresses.full('2001:db8:0:1::1')).toBe(false);
+    for (let i = 1; i <= 5; i++) expect(await addresses.attempt(`2001:db8::${i}`)).toBe(0);
+    expect(await addresses.attempt('2001:db8::ffff')).toBe(10_000);
+    expect(await addresses.attempt('2001:db8:0:1::1')).toBe(0);
   });
 });

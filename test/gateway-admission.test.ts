@@ -1,5 +1,7 @@
 /** Which handshakes become connections, and that those which do not are answered and ended. */
-import { connect } from 'node:net';
+import { IncomingMessage } from 'node:http';
+import { connect, Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { type Stand, stand } from './gateway-harness.ts';
@@ -155,16 +157,35 @@ describe('admission', () => {
   });
 
   it('C4 behind a trusted proxy each client has its own address, and cannot write itself another', async () => {
-    hub = await stand({
-      options: { ...live, trustedProxies: ['127.0.0.0/8'], connectsPerAddressMax: 2 },
-      clock: { now: () => 0, tick: () => 0, random: () => 0 },
-    });
+    hub = await stand({ options: { ...live, trustedProxies: ['127.0.0.0/8'], connectsPerAddressMax: 2, connectsWindowMs: 86_400_000 } });
     const through = (list: string) => handshake({ headers: { 'X-Forwarded-For': list } });
     expect(await through('198.51.100.1')).toBe('hubbub.v1.json');
     expect(await through('1.1.1.1, 198.51.100.1')).toBe('hubbub.v1.json');
-    expect(await through('2.2.2.2, 198.51.100.1')).toEqual({ status: 429, retryAfter: '30' });
+    const { status, retryAfter } = (await through('2.2.2.2, 198.51.100.1')) as Refused;
+    expect(status).toBe(429);
+    // Until the window ends, which began a moment ago.
+    expect(Number(retryAfter)).toBeGreaterThan(86_000);
+    expect(Number(retryAfter)).toBeLessThanOrEqual(86_400);
     expect(await through('198.51.100.2')).toBe('hubbub.v1.json');
     expect(hub.gateway.stats().rejected['address-rate']).toBe(1);
+  });
+
+  it('C4 a handshake whose socket dies while its address is counted costs nothing', async () => {
+    hub = await stand({
+      options: { ...live, host: '0.0.0.0', acceptPerSecond: 1, connectsPerAddressMax: 100 },
+      clock: { now: () => 0, tick: () => 0, random: () => 0 },
+    });
+    const request = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: '/ws', httpVersion: '1.1' });
+    Object.assign(request.headers, { host: 'chat.example.com', 'sec-websocket-version': '13', 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' });
+    request.headers.upgrade = 'websocket';
+    const socket = new PassThrough();
+    hub.gateway.upgrade(request, socket, Buffer.alloc(0));
+    socket.destroy(new Error('reset by the peer'));
+    await new Promise((resolve) => socket.once('close', resolve));
+    expect(hub.gateway.stats()).toMatchObject({ accepted: 0, connections: 0 });
+    // The one of this second is still to be had.
+    expect(await handshake()).toBe('hubbub.v1.json');
+    expect(await handshake()).toMatchObject({ status: 503 });
   });
 
   it('a handshake that is none is answered, and its socket ended', async () => {

@@ -6,10 +6,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { OptionError } from '../options.ts';
-import { Bucket, Keyed, type Rate } from '../thread/bucket.ts';
-import type { Clock } from '../thread/clock.ts';
+import { Quota } from '../thread/quota.ts';
 
-/** Addresses without a connection that are remembered. */
+/** Addresses whose handshakes are counted; beyond them the longest silent is forgotten. */
 const addressesKept = 20_000;
 
 export type AddressOptions = {
@@ -24,16 +23,15 @@ export class Addresses {
   readonly #options: AddressOptions;
   /** Null: nobody. Asking an empty list costs as much as asking a full one. */
   readonly #trusted: BlockList | null;
-  readonly #rate: Rate;
-  readonly #clock: Clock;
-  readonly #table: Keyed<Bucket>;
+  /** Null: any number of handshakes. */
+  readonly #handshakes: Quota | null;
+  /** Live connections; no more addresses than the process has sockets. */
+  readonly #live = new Map<string, number>();
 
-  constructor(options: AddressOptions, clock: Clock) {
+  constructor(options: AddressOptions) {
     this.#options = options;
-    this.#clock = clock;
     const { connectsPerAddressMax, connectsWindowMs } = options;
-    this.#rate = { perSecond: (connectsPerAddressMax * 1_000) / connectsWindowMs, burst: connectsPerAddressMax };
-    this.#table = new Keyed(() => new Bucket(this.#rate, clock.tick()), addressesKept);
+    this.#handshakes = connectsPerAddressMax === 0 ? null : new Quota(connectsPerAddressMax, connectsWindowMs, addressesKept);
     this.#trusted = options.trustedProxies.length === 0 ? null : trusting(options.trustedProxies);
   }
 
@@ -53,23 +51,27 @@ export class Addresses {
     return address;
   }
 
-  /** Why one more may not come from there, if so; counted as an attempt. */
-  refuses(address: string): { why: 'address-full' | 'address-rate'; retryAfterMs: number } | null {
-    const { connectionsPerAddressMax, connectsPerAddressMax } = this.#options;
-    const key = networkOf(address);
-    if (connectionsPerAddressMax > 0 && this.#table.holders(key) >= connectionsPerAddressMax) return { why: 'address-full', retryAfterMs: 1_000 };
-    if (connectsPerAddressMax === 0) return null;
-    const bucket = this.#table.of(key);
-    if (bucket.take(this.#rate, this.#clock.tick())) return null;
-    return { why: 'address-rate', retryAfterMs: bucket.state(this.#rate).retryAfterMs };
+  /** As many connections live there as may. */
+  full(address: string): boolean {
+    const { connectionsPerAddressMax } = this.#options;
+    return connectionsPerAddressMax > 0 && (this.#live.get(networkOf(address)) ?? 0) >= connectionsPerAddressMax;
+  }
+
+  /** Counts a handshake; resolves to how long it must wait, 0: it may go on. */
+  async attempt(address: string): Promise<number> {
+    return this.#handshakes === null ? 0 : (await this.#handshakes.take(networkOf(address))).retryAfterMs;
   }
 
   opened(address: string): void {
-    this.#table.hold(networkOf(address));
+    const key = networkOf(address);
+    this.#live.set(key, (this.#live.get(key) ?? 0) + 1);
   }
 
   closed(address: string): void {
-    this.#table.release(networkOf(address));
+    const key = networkOf(address);
+    const left = (this.#live.get(key) ?? 0) - 1;
+    if (left > 0) this.#live.set(key, left);
+    else this.#live.delete(key);
   }
 
   #trusts(address: string): boolean {

@@ -33,6 +33,8 @@ const bufferedChunksMax = 1_024;
 /** How long the peer has to answer a close frame. */
 const closeTimeoutMs = 5_000;
 const bearerBytesMax = 8_192;
+/** An address that is full is told to ask again after so long. */
+const addressFullMs = 1_000;
 
 export type UpgradeDeps = {
   options: FilledOptions;
@@ -47,6 +49,9 @@ export type UpgradeDeps = {
   time: { readonly now: number };
   nextNumber(): number;
 };
+
+/** Why, the status, its text, and further headers. */
+type Refusal = [Rejection, number, string, string?];
 
 /** What `ws` makes for a socket. It knows its connection, so that one listener serves all: a closure of each would take memory. */
 class Peer extends WebSocket {
@@ -79,7 +84,7 @@ export class Upgrade {
     this.#paced = new Bucket(this.#pace, deps.clock.tick());
     // In development everybody is this machine; on loopback everybody comes through a proxy, and one that nobody named cannot be told apart from them.
     const alike = dev || (isLoopbackHost(host) && trustedProxies.length === 0);
-    this.#addresses = new Addresses(alike ? { ...deps.options, connectionsPerAddressMax: 0, connectsPerAddressMax: 0 } : deps.options, deps.clock);
+    this.#addresses = new Addresses(alike ? { ...deps.options, connectionsPerAddressMax: 0, connectsPerAddressMax: 0 } : deps.options);
     this.#listeners = listenersFor(deps, this.#addresses);
     const options: ServerOptions & { closeTimeout: number } = {
       WebSocket: Peer,
@@ -105,23 +110,36 @@ export class Upgrade {
   }
 
   handle(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.#admit(request, socket, head).catch((error: unknown) => {
+      socket.destroy();
+      this.#deps.log('error', 'a handshake failed', { error });
+    });
+  }
+
+  /** Order: what needs no state first. */
+  async #admit(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     const refused = this.#refuses(request);
     if (refused !== null) return this.#reject(socket, ...refused);
     // ws would take 8 too, and whatever else is 13 as a number.
     if (request.method === 'GET' && request.headers['sec-websocket-version'] !== version) return this.#rejectVersion(socket);
     const address = this.#addresses.of((socket as Socket).remoteAddress, request.headers);
-    const excess = this.#addresses.refuses(address);
-    if (excess !== null) {
-      const wait = `Retry-After: ${Math.ceil(excess.retryAfterMs / 1_000)}\r\n`;
-      return this.#reject(socket, excess.why, 429, 'too many connections from this address', wait);
-    }
+    const crowded = this.#crowded(address);
+    if (crowded !== null) return this.#reject(socket, ...crowded);
+    socket.on('error', destroyFailed);
+    const waitMs = await this.#addresses.attempt(address);
+    // It may have died meanwhile (its error may be yet to come), and others may have taken its place.
+    if (!socket.readable || !socket.writable) return void socket.destroy();
+    socket.off('error', destroyFailed);
+    if (waitMs > 0) return this.#reject(socket, 'address-rate', 429, 'too many connections from this address', retryAfter(waitMs));
+    const filled = this.#crowded(address);
+    if (filled !== null) return this.#reject(socket, ...filled);
     if (!this.#paced.take(this.#pace, this.#deps.clock.tick())) return this.#reject(socket, 'rate', 503, 'too many handshakes at once');
     this.#server.handleUpgrade(request, socket, head, (ws) => this.#open(ws, request, socket as Socket, address));
   }
 
-  /** Null: the handshake may go on. Order: what needs no state first. */
-  #refuses({ url = '/', headers, httpVersion }: IncomingMessage): [Rejection, number, string] | null {
-    const { options, pool } = this.#deps;
+  /** What is wrong with the request itself. */
+  #refuses({ url = '/', headers, httpVersion }: IncomingMessage): Refusal | null {
+    const { options } = this.#deps;
     // Neither Node nor ws asks this of an upgrade.
     if (httpVersion !== '1.1' || headers.host === undefined) return ['handshake', 400, 'a handshake is HTTP/1.1 with a Host'];
     const [path = '/', query = ''] = url.split('?', 2);
@@ -133,9 +151,15 @@ export class Upgrade {
     const offered = headers['sec-websocket-protocol'];
     if (offered !== undefined && !offered.split(',').some((name) => Object.hasOwn(subprotocols, name.trim())))
       return ['protocol', 400, `none of the offered subprotocols is known; there are ${Object.keys(subprotocols).join(' and ')}`];
+    return null;
+  }
+
+  /** There is no room for one more from there. */
+  #crowded(address: string): Refusal | null {
+    const { options, pool } = this.#deps;
     if (this.draining) return ['draining', 503, 'the hub is stopping'];
     if (pool.size >= options.connectionsMax) return ['full', 503, 'the hub has as many connections as it may'];
-    return null;
+    return this.#addresses.full(address) ? ['address-full', 429, 'too many connections from this address', retryAfter(addressFullMs)] : null;
   }
 
   /** Browsers always send an Origin; without one it is no browser, and nobody's cookies or network are borrowed. */
@@ -216,6 +240,14 @@ function listenersFor({ pool, limits, inbound, counters, log }: UpgradeDeps, add
 
 function connectionOf(ws: WebSocket): Connection | null {
   return ws instanceof Peer ? ws.of : null;
+}
+
+function destroyFailed(this: Duplex): void {
+  this.destroy();
+}
+
+function retryAfter(ms: number): string {
+  return `Retry-After: ${Math.ceil(ms / 1_000)}\r\n`;
 }
 
 function namesToken(query: string): boolean {

@@ -8,8 +8,7 @@ import { type FilledOptions, OptionError } from '../options.ts';
 import { mayCall } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
 import { isLoopbackOrigin, notLocal } from '../protocol/loopback.ts';
-import { Bucket, Keyed, type Rate } from '../thread/bucket.ts';
-import type { Clock } from '../thread/clock.ts';
+import { Quota } from '../thread/quota.ts';
 import type { Principal } from './deps.ts';
 import { type ErrorBody, refuse } from './errors.ts';
 
@@ -43,22 +42,21 @@ export function createKeyCheck(options: Pick<FilledOptions, 'dev' | 'apiKeys'>):
 }
 
 /** Counts one request of a key and says in the headers how its limit stands; the refusal to send, if it was one too many. */
-export type KeyRate = (principal: Principal, reply: FastifyReply) => ErrorBody | null;
+export type KeyRate = (principal: Principal, reply: FastifyReply) => Promise<ErrorBody | null>;
 
-/** Keys that are remembered; more than anybody has. */
-const keysKept = 10_000;
-
-export function createKeyRate(options: Pick<FilledOptions, 'rateLimit' | 'keyRateLimit' | 'keyRateBurst'>, clock: Clock): KeyRate {
-  const rate: Rate = { perSecond: options.keyRateLimit, burst: options.keyRateBurst };
-  if (options.rateLimit === 0 || rate.perSecond === 0) return () => null;
-  const buckets = new Keyed(() => new Bucket(rate, clock.tick()), keysKept);
-  return ({ user }, reply) => {
-    const bucket = buckets.of(user);
-    const taken = bucket.take(rate, clock.tick());
-    const { limit, remaining, resetMs, retryAfterMs } = bucket.state(rate);
+export function createKeyRate(options: Pick<FilledOptions, 'rateLimit' | 'keyRateLimit' | 'keyRateBurst' | 'apiKeys'>): KeyRate {
+  const { keyRateLimit, keyRateBurst, apiKeys } = options;
+  if (options.rateLimit === 0 || keyRateLimit === 0) return async () => null;
+  // What may come at once is what a window holds, and the window is as long as the rate takes for it; but not below a second.
+  const inWindow = Math.max(keyRateBurst, keyRateLimit);
+  const windowMs = (inWindow * 1_000) / keyRateLimit;
+  const quota = new Quota(inWindow, windowMs, Math.max(1, apiKeys.length));
+  return async ({ user }, reply) => {
+    const { limit, remaining, resetMs, retryAfterMs } = await quota.take(user);
     reply.headers({ 'ratelimit-limit': limit, 'ratelimit-remaining': remaining, 'ratelimit-reset': Math.ceil(resetMs / 1_000) });
-    if (taken) return null;
-    return refuse(reply, { code: 'rate-limited', message: `this key may send ${limit} requests a second`, limit, remaining, resetMs, retryAfterMs });
+    if (retryAfterMs === 0) return null;
+    const message = `this key may send ${limit} requests within ${Math.ceil(windowMs)} ms`;
+    return refuse(reply, { code: 'rate-limited', message, limit, remaining, resetMs, retryAfterMs });
   };
 }
 
@@ -68,13 +66,12 @@ export function guardRoutes(app: FastifyInstance, checkKey: KeyCheck, keyRate: K
     for (const one of [method].flat()) if (mayCall('service', rowOf(one, url)) === null) throw new Error(`no row in the authorization table for ${one} ${url}`);
   });
   // Before the body is read: whoever has no key makes the hub parse nothing.
-  app.addHook('onRequest', (request, reply, done) => {
+  app.addHook('onRequest', async (request, reply) => {
     const row = rowOf(request.method, request.routeOptions.url ?? '');
     if (mayCall('anonymous', row) !== true) request.principal = checkKey(request.headers.authorization);
-    if (mayCall('service', row) !== true) return done(new CodedError('forbidden'));
-    const refusal = request.principal === undefined ? null : keyRate(request.principal, reply);
-    if (refusal === null) done();
-    else reply.send(refusal);
+    if (mayCall('service', row) !== true) throw new CodedError('forbidden');
+    const refusal = request.principal === undefined ? null : await keyRate(request.principal, reply);
+    return refusal === null ? undefined : reply.send(refusal);
   });
 }
 

@@ -75,7 +75,7 @@ export async function createHttp(settings: HttpSettings): Promise<Http> {
   if (options.dev) guardDevelopment(ops);
   addHealth(ops);
   addOperations(ops, hub);
-  await addApi(ops, hub, checkKey, createKeyRate(options, clock));
+  await addApi(ops, hub, checkKey, createKeyRate(options));
   if (options.dev && settings.pageDir !== undefined) await addPage(ops, settings.pageDir, log);
   await ops.ready();
   const open = options.dev ? ops : instance(settings, forPublic);

@@ -1,14 +1,14 @@
 /**
- * The token bucket of every rate limit: commands, their cost, handshakes, API keys. Filled by a clock that its user reads,
- * so that it costs no timer; taking from it makes no garbage. `Keyed` keeps one thing per user, address or key, and a
- * bounded number of those that nobody holds any more, so that coming back does not bring a full bucket.
+ * The token bucket of the rate limits that are asked for every command. Filled by a clock that its user reads, so that it
+ * costs no timer; taking from it makes no garbage. `Keyed` keeps one thing per user, and a bounded number of those that
+ * nobody holds any more, so that coming back does not bring a full bucket. What comes seldom is counted by quota.ts.
  */
 
 /** So many a second, and so many at once. `perSecond` 0: no limit. */
 export type Rate = { readonly perSecond: number; readonly burst: number };
 
 /** How a limit stands, as a refusal tells it. */
-export type RateState = { limit: number; remaining: number; resetMs: number; retryAfterMs: number };
+export type RateState = { readonly limit: number; readonly remaining: number; readonly resetMs: number; readonly retryAfterMs: number };
 
 export class Bucket {
   /** Below zero after something that cost more than was left. */
@@ -44,10 +44,10 @@ export class Bucket {
     return this.tokens >= rate.burst;
   }
 
-  /** As it stood when it was last filled; it is asked for again when it holds `least`. */
-  state({ perSecond, burst }: Rate, least = 1): RateState {
+  /** As it stood when it was last filled. */
+  state({ perSecond, burst }: Rate): RateState {
     const msFor = (tokens: number): number => Math.max(0, Math.ceil(((tokens - this.tokens) * 1_000) / perSecond));
-    return { limit: perSecond, remaining: Math.max(0, Math.floor(this.tokens)), resetMs: msFor(burst), retryAfterMs: Math.max(1, msFor(least)) };
+    return { limit: perSecond, remaining: Math.max(0, Math.floor(this.tokens)), resetMs: msFor(burst), retryAfterMs: Math.max(1, msFor(1)) };
   }
 }
 
@@ -86,25 +86,8 @@ export class Keyed<T> {
     const held = this.#held.get(key);
     if (held === undefined || --held.holders > 0) return;
     this.#held.delete(key);
-    if (keep) this.#keep(key, held.value);
-  }
-
-  holders(key: string): number {
-    return this.#held.get(key)?.holders ?? 0;
-  }
-
-  /** Looked at without being held. */
-  of(key: string): T {
-    const held = this.#held.get(key);
-    if (held !== undefined) return held.value;
-    const value = this.#idle.get(key) ?? this.#make();
-    this.#idle.delete(key);
-    this.#keep(key, value);
-    return value;
-  }
-
-  #keep(key: string, value: T): void {
-    this.#idle.set(key, value);
+    if (!keep) return;
+    this.#idle.set(key, held.value);
     if (this.#idle.size <= this.#idleMax) return;
     const [oldest] = this.#idle.keys();
     if (oldest !== undefined) this.#idle.delete(oldest);
