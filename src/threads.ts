@@ -13,13 +13,16 @@ import type { Log } from './thread/log.ts';
 import { Quarantine } from './thread/quarantine.ts';
 import { Spare } from './thread/spare.ts';
 import { Stalls } from './thread/stalls.ts';
-import { Thread, type ThreadSpec } from './thread/supervisor.ts';
+import { StuckError, Thread, type ThreadSpec } from './thread/supervisor.ts';
 import { beatMs, type WitnessReader } from './thread/witness.ts';
 
 const maintainMs = 5_000;
 /** A spare thread is made when a hub has come up, and a while after its last one was taken: not while threads die one after the other. */
 const firstSpareMs = 1_000;
 const nextSpareMs = 2_000;
+/** Each kind of thread gets so long to end when the hub gives up, and all of them together. */
+const endMs = 2_000;
+const endAllMs = 5_000;
 const heapMb = { shard: 2_048, persistence: 1_024, reader: 512 } as const;
 
 /** The worker threads of one hub and the links between them. */
@@ -39,14 +42,7 @@ export class Threads {
   #failed: Error | null = null;
 
   constructor(options: FilledOptions, shards: number, deps: { clock: Clock; log: Log; gaveUp(error: Error): void }) {
-    const watched = {
-      ...deps,
-      gaveUp: (error: Error) => {
-        this.#failed = error;
-        // The process may end at once then, and must not while a thread loads.
-        void this.#spare.close().finally(() => deps.gaveUp(error));
-      },
-    };
+    const watched = { ...deps, gaveUp: (error: Error) => this.#giveUp(error, deps.gaveUp) };
     this.quarantine = new Quarantine({
       ...deps,
       ms: options.quarantineMs,
@@ -148,6 +144,20 @@ export class Threads {
       stats[thread.spec.role === 'persistence' ? 'persistence' : `${thread.spec.role}${thread.spec.index}`] = { ...thread.stats, restarts: thread.restarts };
     }
     return stats;
+  }
+
+  /** The process may end at once after `gaveUp`, and an exit that ends threads while they load their modules can abort: they are ended in good order before. */
+  #giveUp(error: Error, gaveUp: (error: Error) => void): void {
+    if (this.#failed !== null) return; // two at once, or one while the others end
+    this.#failed = error;
+    if (error instanceof StuckError) return gaveUp(error); // there is one that does not end
+    this.#deps.log('error', 'the hub gives up', { error: error.message });
+    const late = setTimeout(() => gaveUp(error), endAllMs);
+    const ended = (): void => {
+      clearTimeout(late);
+      gaveUp(error);
+    };
+    this.stop(endMs).then(ended, ended);
   }
 
   #shardDied(index: number, witness: WitnessReader): void {
