@@ -37,7 +37,8 @@ async function heard(pieces: readonly Buffer[], beside: boolean, payloadMax = lo
   const server = new WebSocketServer({ ...limits, maxPayload: payloadMax });
   server.handleUpgrade({ method: 'GET', headers } as unknown as IncomingMessage, pipe, Buffer.alloc(0), (ws) => {
     const message = (payload: Buffer, binary: boolean): unknown => said.push(`${binary ? 'binary' : 'text'} ${payload.toString('hex')}`);
-    if (beside) startReading(ws, pipe as unknown as Socket, payloadMax, null, (_of, payload, binary) => message(payload, binary) === 0);
+    if (beside)
+      startReading(ws, pipe as unknown as Socket, payloadMax, null, { message: (_of, payload, binary) => message(payload, binary), hasEnough: () => false });
     else ws.on('message', (payload, binary) => message(payload as Buffer, binary));
     ws.on('error', (error) => said.push(`error ${error.message}`));
     ws.on('ping', (payload) => said.push(`ping ${payload.toString('hex')}`));
@@ -127,7 +128,7 @@ describe('reading beside ws', () => {
     let judged = 0;
     pipe.on('data', (chunk: Buffer) => (judged += chunk.length));
     const ws = { on: () => {} };
-    startReading(ws as never, pipe as unknown as Socket, longest, null, (_of, bytes) => taken.push(bytes.toString()) === 0);
+    startReading(ws as never, pipe as unknown as Socket, longest, null, { message: (_of, bytes) => taken.push(bytes.toString()), hasEnough: () => false });
     pipe.push(Buffer.concat([frame('one'), frame('two'), frame('', { opcode: 9 }), frame('three')]));
     await turn();
     expect(taken).toEqual(['one', 'two', 'three']);
@@ -138,12 +139,11 @@ describe('reading beside ws', () => {
     const pipe = new Pipe();
     const taken: string[] = [];
     pipe.on('data', () => {});
-    const take = (_of: null, bytes: Buffer): boolean => {
+    const message = (_of: null, bytes: Buffer): void => {
       taken.push(bytes.toString());
       if (bytes.toString() === 'pause') pipe.pause();
-      return bytes.toString() === 'pause';
     };
-    startReading({ on: () => {} } as never, pipe as unknown as Socket, longest, null, take);
+    startReading({ on: () => {} } as never, pipe as unknown as Socket, longest, null, { message, hasEnough: () => pipe.isPaused() });
     pipe.push(Buffer.concat(['one', 'pause', 'three', 'pause', 'five'].map((payload) => frame(payload))));
     pipe.push(frame('six'));
     await turn();
@@ -154,5 +154,22 @@ describe('reading beside ws', () => {
     pipe.resume();
     await turn();
     expect(taken).toEqual(['one', 'pause', 'three', 'pause', 'five', 'six']);
+  });
+
+  it('a ping that is one too many ends the chunk like a message', async () => {
+    const pipe = new Pipe();
+    let judged = 0;
+    pipe.on('data', (chunk: Buffer) => {
+      judged += chunk.length;
+      pipe.pause();
+    });
+    startReading({ on: () => {} } as never, pipe as unknown as Socket, longest, null, { message: () => {}, hasEnough: () => pipe.isPaused() });
+    const ping = frame('x'.repeat(125), { opcode: 9 });
+    pipe.push(Buffer.concat([ping, ping, ping]));
+    for (const pings of [1, 2, 3]) {
+      await turn();
+      expect(judged).toBe(pings * ping.length);
+      pipe.resume();
+    }
   });
 });

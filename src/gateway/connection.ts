@@ -8,6 +8,7 @@ import type { Bucket } from '../thread/bucket.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, Format, RoomKey } from '../thread/messages.ts';
 import type { Allowance } from './limits.ts';
+import type { Tail } from './tail.ts';
 
 /** Fields of a map that is sent; those without a value are left out. */
 export type Fields = Record<string, unknown>;
@@ -135,10 +136,13 @@ export class Connection extends Sender {
   from = -1;
   to = 0;
   touched = false;
-  corked = false;
+  /** Writes since the socket was corked; 0: it is not. */
+  corked = 0;
   backed = false;
   /** Whether the outbox hears of its socket's draining. */
   drains = false;
+  /** What waits behind unfinished writes. */
+  tail: Tail | null = null;
   /** Releases of what the first blocked write holds in memory. */
   blocked: (() => void) | null = null;
   /** Shards that wait for `drained`. */

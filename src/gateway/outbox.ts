@@ -3,7 +3,8 @@
  * become one, so that most sockets get one write, and those that need more are corked (DESIGN 11.9).
  *
  *   put … put, send … ─▶ range of the arena ─▶ end() ─▶ socket.write(view)      a view, shared by all who get that range
- *                                                 └─▶ backed up: a copy, if it is under a quarter of the arena (11.12)
+ *                                                 └─▶ backed up: a copy, if it is under a quarter of the arena (11.12);
+ *                                                     small ones are joined (tail.ts), so that memory is what the bytes say
  *
  * It also knows what is unsent: of a connection (its socket's queue) and in all (a shared arena counted once). It never
  * decides what a connection gets; delivery.ts asks it and does.
@@ -12,13 +13,16 @@ import { WebSocket } from 'ws';
 import type { Connection, Fields } from './connection.ts';
 import type { Counters } from './counters.ts';
 import { frameOf } from './frame.ts';
+import { blockBytes, joinedBytesMax, Tail } from './tail.ts';
 
-/** A copy pays when the write would otherwise keep an arena of this many times its size in memory. */
+/** A copy pays when the write would otherwise keep an arena (or a block) of this many times its size in memory. */
 const copyBelow = 1 / 4;
 /** Deliveries stop at the hard mark and pages are paced: what goes so far beyond it are answers to somebody who reads none. */
 const repliesFactor = 4;
 /** What one flush may bring to a connection that is up to date: below what would count as reading none. */
 const shareFactor = 3;
+/** Answers to one read that are written at once; what the socket does not take of them makes those that follow be joined. */
+const answersAtOnce = 64;
 
 export type OutboxLimits = { outboxBytesMax: number; outboxLowBytes: number; outboxTotalBytesMax: number };
 
@@ -98,11 +102,17 @@ export class Outbox {
       connection.from = -1;
       this.#write(connection, this.#range(from, to), true);
     }
-    if (connection.corked) {
-      connection.corked = false;
+    if (connection.corked > 0) {
+      connection.corked = 0;
       connection.socket.uncork();
     }
     this.#settle(connection);
+  }
+
+  /** Before a close frame, which nothing may follow. */
+  last(connection: Connection): void {
+    this.finish(connection);
+    this.#seal(connection);
   }
 
   /** One map of the gateway's own, behind whatever the flush under way has for the connection. */
@@ -112,31 +122,34 @@ export class Outbox {
 
   sendFrame(connection: Connection, frame: Buffer): void {
     if (connection.from >= 0) this.#spill(connection);
-    else if (!connection.touched && !connection.corked) {
+    else if (!connection.touched && connection.corked === 0) {
       // Answers to what came in one read leave in one write.
-      connection.corked = true;
       connection.socket.cork();
       queueMicrotask(() => this.finish(connection));
     }
+    if (!connection.touched) connection.corked++;
     this.#write(connection, frame, false);
     this.#counters.framesOut++;
+    if (connection.corked >= answersAtOnce) this.finish(connection);
   }
 
   unsent(connection: Connection): number {
-    return connection.socket.writableLength + (connection.from < 0 ? 0 : connection.to - connection.from);
+    const queued = connection.socket.writableLength + (connection.tail?.length ?? 0);
+    return connection.from < 0 ? queued : queued + connection.to - connection.from;
   }
 
   /** Whether the connection has enough: more than `bytes` unsent, or in this flush, before its socket had a chance, more than it may get at once. */
   exceeds(connection: Connection, bytes: number): boolean {
     if (connection.backed) return this.unsent(connection) > bytes;
     const share = this.#limits.outboxBytesMax * shareFactor;
-    return (connection.corked || connection.to - connection.from > share) && this.unsent(connection) > share;
+    return (connection.corked > 0 || connection.to - connection.from > share) && this.unsent(connection) > share;
   }
 
   /** Called when a write has finished, and when the socket says that it drained. */
   progress(connection: Connection): void {
     connection.blocked?.();
-    const unsent = connection.socket.writableLength;
+    if (connection.socket.writableLength === 0) this.#seal(connection);
+    const unsent = this.unsent(connection);
     if (unsent === 0) this.#clear(connection);
     if (unsent > this.#limits.outboxLowBytes) return;
     this.#grant(connection);
@@ -145,20 +158,21 @@ export class Outbox {
 
   /** Reads nothing more from a connection that does not take its answers, until it has. */
   restrain(connection: Connection): void {
-    if (connection.paused.outbox || connection.socket.writableLength <= this.#limits.outboxBytesMax) return;
+    if (connection.paused.outbox || this.unsent(connection) <= this.#limits.outboxBytesMax) return;
     connection.pause('outbox');
   }
 
   /** The connection is closed: nothing of it is waited for. */
   forget(connection: Connection): void {
     this.#clear(connection);
+    connection.tail?.take()?.release();
     connection.paced.length = 0;
     connection.from = -1;
   }
 
   #spill(connection: Connection): void {
-    if (!connection.corked) {
-      connection.corked = true;
+    if (connection.corked === 0) {
+      connection.corked = 1;
       connection.socket.cork();
     }
     const { from, to } = connection;
@@ -184,22 +198,58 @@ export class Outbox {
       connection.socket.write(bytes);
       return;
     }
+    if (connection.backed && bytes.length <= joinedBytesMax) return this.#join(connection, bytes);
     const copied = ofArena && connection.backed && bytes.length < this.#arena.length * copyBelow;
-    const release = this.#hold(ofArena && !copied ? this.#arenaHold : { bytes: bytes.length, holders: 0 });
-    connection.socket.write(copied ? Buffer.from(bytes) : bytes, () => {
+    const release = ofArena && !copied ? this.#hold(this.#arenaHold) : this.#holdOwn(bytes.length);
+    this.#queue(connection, copied ? Buffer.from(bytes) : bytes, release);
+  }
+
+  /** Behind all that waits. */
+  #queue(connection: Connection, bytes: Buffer, release: () => void): void {
+    this.#seal(connection);
+    connection.tail ??= new Tail();
+    this.#watched(connection, connection.tail, bytes, release);
+  }
+
+  #join(connection: Connection, bytes: Buffer): void {
+    const { tail } = connection;
+    // With no write whose end takes it along it is that write.
+    if (tail === null) return this.#queue(connection, Buffer.from(bytes), this.#holdOwn(bytes.length));
+    if (!tail.fits(bytes.length)) this.#seal(connection);
+    tail.add(bytes, (length) => this.#holdOwn(length));
+  }
+
+  /** Writes what waits behind unfinished writes. */
+  #seal(connection: Connection): void {
+    const { tail } = connection;
+    const sealed = tail?.take();
+    if (tail === null || !sealed) return;
+    const { bytes, release } = sealed;
+    const open = connection.ws.readyState === WebSocket.OPEN;
+    if (open && bytes.length >= blockBytes * copyBelow) return this.#watched(connection, tail, bytes, release);
+    release();
+    if (open) this.#watched(connection, tail, Buffer.from(bytes), this.#holdOwn(bytes.length));
+  }
+
+  #watched(connection: Connection, tail: Tail, bytes: Buffer, release: () => void): void {
+    tail.writes++;
+    connection.socket.write(bytes, () => {
       release();
+      tail.writes--;
+      if (tail.writes === 0) this.#seal(connection);
+      if (tail.writes === 0) connection.tail = null;
       this.progress(connection);
     });
   }
 
   #settle(connection: Connection): void {
-    const unsent = connection.socket.writableLength;
+    const unsent = this.unsent(connection);
     if (unsent > 0 && !connection.backed && connection.phase.is !== 'closed') {
       connection.backed = true;
       if (!connection.drains) this.#listen(connection);
       connection.movedAt = null;
       this.backed.add(connection);
-      const release = this.#hold(this.#arena.length > 0 ? this.#arenaHold : { bytes: unsent, holders: 0 });
+      const release = this.#arena.length > 0 ? this.#hold(this.#arenaHold) : this.#holdOwn(unsent);
       connection.blocked = () => {
         connection.blocked = null;
         release();
@@ -228,6 +278,10 @@ export class Outbox {
     if (!connection.backed) return;
     connection.backed = false;
     this.backed.delete(connection);
+  }
+
+  #holdOwn(bytes: number): () => void {
+    return this.#hold({ bytes, holders: 0 });
   }
 
   #hold(hold: Hold): () => void {

@@ -64,7 +64,7 @@ export class Pool {
     this.#counters.closed.set(reason, (this.#counters.closed.get(reason) ?? 0) + 1);
     // What waits for a slow reader was for who had the right to it.
     if (reason === 'revoked' && connection.backed) return this.terminate(connection);
-    this.#outbox.finish(connection);
+    this.#outbox.last(connection);
     this.#leave(connection, clean);
     // A paused socket would never see the peer's answer to the close frame.
     connection.ws.resume();
@@ -120,7 +120,7 @@ export class Pool {
       framesIn,
       bytesIn: socket.bytesRead,
       subscriptions: rooms.size,
-      unsentBytes: socket.writableLength,
+      unsentBytes: this.#outbox.unsent(connection),
     };
   }
 

@@ -24,11 +24,12 @@ const inEight = 127;
 /** The first byte, the masked length in eight, the mask. */
 const headBytesMax = 14;
 
-/**
- * Shared by all who read, so that `of` is told and not closed over: a closure of each would take memory. True: the socket was paused, and
- * not even the next frame of the chunk may come. A pause without that holds from the next chunk on.
- */
-type Message<Of> = (of: Of, payload: Buffer, binary: boolean) => boolean;
+/** Shared by all who read, so that `of` is told and not closed over: a closure of each would take memory. */
+export type Taker<Of> = {
+  message(of: Of, payload: Buffer, binary: boolean): void;
+  /** Asked behind every frame. True: the socket was paused, and not even the next frame of the chunk may come. A pause without that holds from the next chunk on. */
+  hasEnough(of: Of): boolean;
+};
 type Listener = (this: Socket, chunk: Buffer) => void;
 
 /** Where a socket and its `ws` have their reading, so that one listener serves all. */
@@ -36,10 +37,10 @@ const reading = Symbol('reading');
 type Carrier = { [reading]?: { chunk(chunk: Buffer): void; joined(data: Buffer, isBinary: boolean): void } };
 
 /** Takes over from ws, unless that listens in another way than it is known to: then it reads all by itself. */
-export function startReading<Of>(ws: WebSocket, socket: Socket, payloadMax: number, of: Of, message: Message<Of>): void {
+export function startReading<Of>(ws: WebSocket, socket: Socket, payloadMax: number, of: Of, taker: Taker<Of>): void {
   const [judge, another] = socket.listeners('data');
-  if (judge === undefined || another !== undefined) ws.on('message', (data, isBinary) => message(of, data as Buffer, isBinary));
-  else new Reading(socket, judge as Listener, payloadMax, of, message).start(ws);
+  if (judge === undefined || another !== undefined) ws.on('message', (data, isBinary) => taker.message(of, data as Buffer, isBinary));
+  else new Reading(socket, judge as Listener, payloadMax, of, taker).start(ws);
 }
 
 class Reading<Of> {
@@ -47,22 +48,22 @@ class Reading<Of> {
   readonly #judge: Listener;
   readonly #payloadMax: number;
   readonly #of: Of;
-  readonly #message: Message<Of>;
+  readonly #taker: Taker<Of>;
   /** Bytes that ws is still to get of the frame it was lent. */
   #owed = 0;
   /** What ws has been given of a frame whose head is not complete. */
   #head: Buffer | null = null;
   /** ws owes no message for the frame it was lent. */
   #told = true;
-  /** What the last message was answered with. */
+  /** Nothing more of the chunk may come. */
   #enough = false;
 
-  constructor(socket: Socket, judge: Listener, payloadMax: number, of: Of, message: Message<Of>) {
+  constructor(socket: Socket, judge: Listener, payloadMax: number, of: Of, taker: Taker<Of>) {
     this.#socket = socket;
     this.#judge = judge;
     this.#payloadMax = payloadMax;
     this.#of = of;
-    this.#message = message;
+    this.#taker = taker;
   }
 
   start(ws: WebSocket): void {
@@ -76,7 +77,7 @@ class Reading<Of> {
   /** What ws has made of what it was lent. */
   joined(data: Buffer, isBinary: boolean): void {
     this.#told = true;
-    this.#enough = this.#message(this.#of, data, isBinary);
+    this.#taker.message(this.#of, data, isBinary);
   }
 
   chunk(chunk: Buffer): void {
@@ -106,7 +107,8 @@ class Reading<Of> {
       unmask(chunk, mask, end); // as it came
       return this.#leave(chunk, at);
     }
-    this.#enough = this.#message(this.#of, payload, first === binary);
+    this.#taker.message(this.#of, payload, first === binary);
+    this.#enough = this.#taker.hasEnough(this.#of);
     return end;
   }
 
@@ -130,7 +132,10 @@ class Reading<Of> {
     const end = Math.min(chunk.length, at + this.#owed);
     this.#owed -= end - at;
     this.#judge.call(this.#socket, chunk.subarray(at, end));
-    return this.#owed === 0 && !this.#told ? this.#stop(chunk) : end;
+    if (this.#owed > 0) return end;
+    if (!this.#told) return this.#stop(chunk);
+    this.#enough = this.#taker.hasEnough(this.#of);
+    return end;
   }
 
   /** ws reads this and what follows. */

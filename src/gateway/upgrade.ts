@@ -20,7 +20,7 @@ import type { Inbound } from './inbound.ts';
 import type { Limits } from './limits.ts';
 import type { Outbox } from './outbox.ts';
 import type { Pool } from './pool.ts';
-import { startReading } from './reading.ts';
+import { startReading, type Taker } from './reading.ts';
 
 /** Of WebSocket: that of RFC 6455. */
 const version = '13';
@@ -58,6 +58,16 @@ class Peer extends WebSocket {
   of: Connection | null = null;
 }
 
+function peersOf(outbox: Outbox): typeof Peer {
+  return class extends Peer {
+    /** Called by ws itself too, when the peer closes or breaks the protocol. */
+    override close(code?: number, reason?: string | Buffer): void {
+      if (this.of !== null) outbox.last(this.of);
+      super.close(code, reason);
+    }
+  };
+}
+
 export class Upgrade {
   readonly #deps: UpgradeDeps;
   readonly #server: WebSocketServer;
@@ -67,16 +77,16 @@ export class Upgrade {
   readonly #pace: Rate;
   readonly #paced: Bucket;
   readonly #addresses: Addresses;
-  readonly #message: (of: Connection, payload: Buffer, binary: boolean) => boolean;
+  readonly #taker: Taker<Connection>;
   /** No more are taken: the hub is stopping. */
   draining = false;
 
   constructor(deps: UpgradeDeps) {
     this.#deps = deps;
     this.#ids = new Mids(() => deps.clock.random());
-    this.#message = (of, payload, binary) => {
-      deps.inbound.message(of, payload, binary);
-      return of.paused.held;
+    this.#taker = {
+      message: (of, payload, binary) => deps.inbound.message(of, payload, binary),
+      hasEnough: ({ paused }) => paused.held || paused.outbox,
     };
     this.#send = (to, fields) => deps.outbox.send(to, fields);
     const { acceptPerSecond, dev, host, trustedProxies } = deps.options;
@@ -87,7 +97,7 @@ export class Upgrade {
     this.#addresses = new Addresses(alike ? { ...deps.options, connectionsPerAddressMax: 0, connectsPerAddressMax: 0 } : deps.options);
     this.#listeners = listenersFor(deps, this.#addresses);
     const options: ServerOptions & { closeTimeout: number } = {
-      WebSocket: Peer,
+      WebSocket: peersOf(deps.outbox),
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
@@ -198,7 +208,7 @@ export class Upgrade {
     const { ws, socket } = connection;
     const { close, ping, error } = this.#listeners;
     if (ws instanceof Peer) ws.of = connection;
-    startReading(ws, socket, this.#deps.options.frameBytesMax, connection, this.#message);
+    startReading(ws, socket, this.#deps.options.frameBytesMax, connection, this.#taker);
     this.#addresses.opened(connection.address);
     ws.on('close', close);
     ws.on('ping', ping);
