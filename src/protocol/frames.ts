@@ -5,6 +5,9 @@
 import { binFor, type Format, toBase64 } from './codec.ts';
 import type { Content, Entry, EntryKind, Push } from './pushes.ts';
 
+/** 1 for ASCII that stands for itself in a text. */
+const plain = Uint8Array.from({ length: 128 }, (_, unit) => (unit < 0x20 || unit === 0x22 || unit === 0x5c ? 0 : 1));
+
 export const textOpcode = 1;
 export const binaryOpcode = 2;
 
@@ -54,14 +57,21 @@ export function inboxJson(entry: StoredEntry, n: number): string {
 
 /** `body`: JSON text or the bytes of a binary body. */
 export function ephemeralJson(room: string, from: string | null, ts: number, body: string | Uint8Array): string {
-  return `{"op":"ephemeral","room":${JSON.stringify(room)},"from":${JSON.stringify(from)},"ts":${ts}${contentJson(body)}}`;
+  return `{"op":"ephemeral","room":${quoted(room)},"from":${quoted(from)},"ts":${ts}${contentJson(body)}}`;
 }
 
 function fieldsJson(entry: StoredEntry): string {
   const mid = entry.mid === null ? 'null' : `"${entry.mid}"`;
   const thread = entry.thread === null ? '' : `,"thread":"${entry.thread}"`;
-  const head = `"room":${JSON.stringify(entry.room)},"seq":${entry.seq},"kind":"${entry.kind}","mid":${mid},"from":${JSON.stringify(entry.from)},"ts":${entry.ts}`;
+  const head = `"room":${quoted(entry.room)},"seq":${entry.seq},"kind":"${entry.kind}","mid":${mid},"from":${quoted(entry.from)},"ts":${entry.ts}`;
   return head + thread + contentJson(entry.body);
+}
+
+/** A name as JSON. Most are plain, and then a call into the engine costs more than looking at them. */
+function quoted(name: string | null): string {
+  if (name === null) return 'null';
+  for (let i = 0; i < name.length; i++) if (plain[name.charCodeAt(i)] !== 1) return JSON.stringify(name);
+  return `"${name}"`;
 }
 
 function contentJson(body: string | Uint8Array | null): string {

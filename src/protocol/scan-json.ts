@@ -256,7 +256,7 @@ class JsonScan {
 }
 
 /** Where the first byte is that does not stand for itself; strings are most of a frame, so four bytes a turn. */
-function skipPlain(bytes: Uint8Array, from: number): number {
+export function skipPlain(bytes: Uint8Array, from: number): number {
   const length = bytes.length;
   const last = length - 3;
   let at = from;

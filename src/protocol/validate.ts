@@ -12,8 +12,16 @@ import { pathText } from './values.ts';
 type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
-/** What a message says: as the store keeps it (JSON text, or bytes), and as a value to encode for others. */
+/** What a message says: as the store keeps it (JSON text, or bytes), and as a value to encode for others (undefined: only the text is at hand). */
 export type MessageContent = { stored: string | Uint8Array; value: unknown };
+
+/** In place of a body: its text, where that came as it is to be stored. Nothing that is decoded is one. */
+export class JsonText {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
 
 /** Names like most: what every rule for rooms and for users takes, and normal already. */
 const plainName = /^[\w.-]{1,100}$/;
@@ -70,8 +78,8 @@ function isWhole(value: unknown, least: number): boolean {
  */
 export function contentOf(command: { body?: unknown; bin?: Uint8Array; body64?: string }, format: Format, bodyBytesMax: number): MessageContent {
   const { body, bin, body64 } = command;
-  const given = Number(body !== undefined) + Number(bin !== undefined) + Number(body64 !== undefined);
-  if (given !== 1) throw new CodedError('bad-request', given === 0 ? 'body is missing' : 'only one of body, bin and body64', 'body');
+  const count = Number(body !== undefined) + Number(bin !== undefined) + Number(body64 !== undefined);
+  if (count !== 1) throw new CodedError('bad-request', count === 0 ? 'body is missing' : 'only one of body, bin and body64', 'body');
   if (bin !== undefined) {
     if (format === 'json') throw new CodedError('bad-request', 'JSON has no binary: use body64', 'bin');
     if (bin.length > bodyBytesMax) throw tooLarge('bin', bodyBytesMax);
@@ -83,11 +91,12 @@ export function contentOf(command: { body?: unknown; bin?: Uint8Array; body64?: 
     if (bytes.length > bodyBytesMax) throw tooLarge('body64', bodyBytesMax);
     return { stored: bytes, value: bytes };
   }
-  const stored = JSON.stringify(body);
+  const given = body instanceof JsonText;
+  const stored = given ? body.text : JSON.stringify(body);
   // A text of n units has n to 3n bytes; only what lies between needs counting.
   const fits = stored.length * 3 <= bodyBytesMax || (stored.length <= bodyBytesMax && utf8Bytes(stored) <= bodyBytesMax);
   if (!fits) throw tooLarge('body', bodyBytesMax);
-  return { stored, value: body };
+  return { stored, value: given ? undefined : body };
 }
 
 function tooLarge(field: string, bytesMax: number): CodedError {

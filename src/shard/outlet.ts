@@ -220,7 +220,7 @@ export class Outlet implements RoomEffects {
       for (let k = 0; k < ephemera.length; k++) {
         const { from, content, except } = ephemera[k] as Ephemeral;
         if (format === 'json') this.#text(ephemeralJson(room.name, from, now, content.stored));
-        else this.#map(ephemeralMap(room.name, from, now, content.value, format), format);
+        else this.#map(ephemeralMap(room.name, from, now, content.value ?? JSON.parse(content.stored as string), format), format);
         // One record for a run with the same exception, which mostly is none.
         if (ephemera[k + 1]?.except === except && this.#link.arena.offset - start < deliveryBytes) continue;
         this.#link.record(toGateway.shed, room.key, i, except?.id ?? 0, start, this.#link.arena.offset - start);
@@ -282,7 +282,7 @@ export class Outlet implements RoomEffects {
     arena.ensure(text.length * 3 + 14);
     const certain = text.length * 3 < 126 || (text.length >= 126 && text.length * 3 < 65_536);
     const headerBytes = frameBytes(certain ? text.length : Buffer.byteLength(text));
-    const length = arena.buffer.write(text, arena.offset + headerBytes, 'utf8');
+    const length = arena.buffer.write(text, arena.offset + headerBytes);
     writeFrameHeader(arena.buffer, arena.offset, textOpcode, length);
     arena.offset += headerBytes + length;
   }

@@ -22,6 +22,7 @@ import { Feed } from './feed.ts';
 import { Outlet } from './outlet.ts';
 import { Pages } from './pages.ts';
 import { presenceCommand, watchAgain } from './presence-command.ts';
+import { PublishReader } from './publish-reader.ts';
 import { Reads } from './reads.ts';
 import { revoke } from './revoke.ts';
 import { type RoomBus, Rooms } from './rooms.ts';
@@ -54,6 +55,7 @@ export class Shard {
   readonly #feed = new Feed();
   readonly #rooms: Rooms;
   readonly #barrier: Barrier;
+  readonly #reader = new PublishReader();
   #link: Link<ToGateway, ToShard> | null = null;
   /** There once the store has let this shard in. */
   #open: { outlet: Outlet; users: UserDirectory; pages: Pages } | null = null;
@@ -187,17 +189,17 @@ export class Shard {
     }
   }
 
-  /** The gateway has scanned the frame: depth and lengths are bounded. What it says is validated here, once. */
+  /** The gateway has scanned the frame: its text is checked, depth and lengths are bounded. What it says is validated here, once. */
   #frame(connection: Connection, bytes: Buffer, outlet: Outlet, users: UserDirectory): void {
     this.#commands++;
     this.#deps.witness.frame(connection.format, connection.id, bytes);
     const barred = this.#barrier.up ? this.#barrier.barred(connection, bytes) : null;
     if (barred !== null) return outlet.refuse(connection, barred.id, barred.op, new CodedError('quarantined'));
-    let map: Record<string, unknown> = {};
+    const publish = connection.format === 'json' ? this.#reader.read(bytes) : null;
+    let map: Record<string, unknown> = publish ?? {};
     try {
-      // The scan has checked the text; Node's own conversion is the fast one.
-      map = decode(connection.format === 'json' ? bytes.toString('utf8') : bytes, connection.format);
-      this.#command(connection, parseCommand(map), bytes.length, outlet, users);
+      if (publish === null) map = decode(connection.format === 'json' ? bytes.toString() : bytes, connection.format);
+      this.#command(connection, publish ?? parseCommand(map), bytes.length, outlet, users);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       const { id, op } = map;
@@ -242,8 +244,7 @@ export class Shard {
       return;
     }
     if (message.t === 'alive') {
-      const { index, shards } = this.#deps;
-      return users.prune({ type: 'prune', shard: index, shards, through: message.through, alive: message.connections }, outlet);
+      return users.prune({ type: 'prune', shard: this.#deps.index, shards: this.#deps.shards, through: message.through, alive: message.connections }, outlet);
     }
     const connection = this.#connections.get(message.connection);
     if (connection === undefined) return;
