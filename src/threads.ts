@@ -47,7 +47,7 @@ export class Threads {
       ...deps,
       ms: options.quarantineMs,
       changed: () => {
-        for (const shard of this.#shards) shard.tell({ t: 'quarantine', barred: this.quarantine.barred() });
+        for (const thread of [this.#persistence, ...this.#shards]) thread.tell({ t: 'quarantine', barred: this.quarantine.barred() });
       },
     });
     const store: StoreOptions = { ...options, node: v7(), exclusive: true };
@@ -60,10 +60,11 @@ export class Threads {
     // The largest heap, since it may take any place: a bound costs nothing before it is needed.
     this.#spare = new Spare({ loads, heapMb: Math.max(...Object.values(heapMb)) }, deps.log);
     const { hangMs, storeHangMs: callHangMs, restartsMax } = options;
-    const usual = { spare: this.#spare, hangMs, callHangMs, restartsMax, overlap: true, frameBytesMax: 0, died: () => {} };
+    const died = (witness: WitnessReader): void => this.quarantine.crashed(witness.suspect(() => null));
+    const usual = { spare: this.#spare, hangMs, callHangMs, restartsMax, overlap: true, frameBytesMax: 0, died };
     const spec = (role: ThreadSpec['role'], index: number, rest: Pick<ThreadSpec, 'filename' | 'name' | 'task' | 'started'> & Partial<ThreadSpec>) =>
       new Thread({ role, index, heapMb: heapMb[role], ...usual, ...rest }, watched);
-    const persistenceTask = () => ({ options: store, shards, maintainMs, diskWarnBytes: options.diskWarnBytes });
+    const persistenceTask = () => ({ options: store, shards, maintainMs, diskWarnBytes: options.diskWarnBytes, barred: this.quarantine.barred() });
     this.#persistence = spec('persistence', 0, {
       filename: storeModule,
       name: 'runPersistence',

@@ -12,7 +12,9 @@ import { defaults, direct, message, startTs } from './store-contract.ts';
 
 it('a shard writes through one and reads through the other, until they are told to stop', async () => {
   const options = { ...defaults, data: freshFolder() };
-  const writing = taskOn((control) => runPersistence({ control, witness: makeWitness(0), options, shards: 1, maintainMs: 1_000_000, diskWarnBytes: 0 }));
+  const writing = taskOn((control) =>
+    runPersistence({ control, witness: makeWitness(0), options, shards: 1, maintainMs: 1_000_000, diskWarnBytes: 0, barred: { rooms: [], commands: [] } }),
+  );
   await writing.until((message) => message.t === 'ready');
   const reading = taskOn((control) => runReader({ control, witness: makeWitness(0), options }));
   await reading.until((message) => message.t === 'ready');
@@ -56,7 +58,9 @@ it('a shard writes through one and reads through the other, until they are told 
 
 it('a writer that has a successor throws, and leaves the successor its connections', async () => {
   const options = { ...defaults, data: freshFolder() };
-  const task = taskOn((control) => runPersistence({ control, witness: makeWitness(0), options, shards: 1, maintainMs: 1_000_000, diskWarnBytes: 0 }));
+  const task = taskOn((control) =>
+    runPersistence({ control, witness: makeWitness(0), options, shards: 1, maintainMs: 1_000_000, diskWarnBytes: 0, barred: { rooms: [], commands: [] } }),
+  );
   await task.until((message) => message.t === 'ready');
   const successor = await SqliteStore.open(options, { clock: systemClock, log: silent });
   onTestFinished(() => successor.close());
@@ -69,7 +73,15 @@ it('a writer that has a successor throws, and leaves the successor its connectio
 
 it('a folder that cannot be used ends the task with a sentence', async () => {
   const task = taskOn((control) =>
-    runPersistence({ control, witness: makeWitness(0), options: { ...defaults, data: '/dev/null/data' }, shards: 1, maintainMs: 1_000_000, diskWarnBytes: 0 }),
+    runPersistence({
+      control,
+      witness: makeWitness(0),
+      options: { ...defaults, data: '/dev/null/data' },
+      shards: 1,
+      maintainMs: 1_000_000,
+      diskWarnBytes: 0,
+      barred: { rooms: [], commands: [] },
+    }),
   );
   await expect(task.done).rejects.toThrow('the data folder /dev/null/data cannot be used: it is not a folder');
 });

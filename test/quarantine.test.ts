@@ -113,7 +113,7 @@ describe('Quarantine', () => {
     expect(barrier().up).toBe(false);
     quarantine.crashed(publish);
     expect(changes).toBe(1);
-    expect(lines).toEqual(['a command crashed its shard repeatedly: quarantined']);
+    expect(lines).toEqual(['a command crashed its thread repeatedly: quarantined']);
     expect(quarantine.list()).toEqual([{ room: 'general', op: 'publish', mid, user: null, since: 1_000, until: 61_000 }]);
     const bars = barrier();
     expect(bars.bars('publish', 'general', mid, 'bob')).toBe(true);

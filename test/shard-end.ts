@@ -27,7 +27,12 @@ export class ShardEnd {
   }
 
   send(batch: number, ...operations: Batch['operations']): void {
-    this.port.postMessage({ batch, operations } satisfies Batch);
+    this.sendAgain(0, batch, ...operations);
+  }
+
+  /** As if so many writers had died with it. */
+  sendAgain(again: number, batch: number, ...operations: Batch['operations']): void {
+    this.port.postMessage({ batch, operations, again } satisfies Batch);
   }
 
   /** Resolves when so many messages have come in all. */

@@ -6,6 +6,7 @@ import { Writer } from '../src/persistence/writer.ts';
 import { systemClock } from '../src/thread/clock.ts';
 import type { MessageAppend, Operation } from '../src/thread/messages.ts';
 import { placeOf } from '../src/thread/placement.ts';
+import { type Barred, Barrier, commandKey } from '../src/thread/quarantine.ts';
 import { ShardEnd } from './shard-end.ts';
 import { defaults, direct, message, startTs } from './store-contract.ts';
 import { StoreModel } from './store-model.ts';
@@ -40,14 +41,16 @@ class HeldStore extends StoreModel {
   }
 }
 
-function writerOn(store: Store, shards: number, maintainMs = 1_000_000) {
+function writerOn(store: Store, shards: number, maintainMs = 1_000_000, barred: Barred = { rooms: [], commands: [] }) {
+  const named: string[] = [];
   const failures: unknown[] = [];
   let failed: (() => void) | null = null;
   const failing = new Promise<void>((resolve) => {
     failed = resolve;
   });
   const writer = new Writer({
-    witness: { calling: () => {}, returned: () => {} },
+    witness: { calling: () => {}, returned: () => {}, step: (_connection, bytes) => named.push(Buffer.from(bytes).toString()), clear: () => {} },
+    barrier: new Barrier(barred),
     store,
     shards,
     maintainMs,
@@ -69,7 +72,7 @@ function writerOn(store: Store, shards: number, maintainMs = 1_000_000) {
     await end.received(1);
     return end;
   };
-  return { writer, failures, failing, link, shard };
+  return { writer, failures, failing, link, shard, named };
 }
 
 function gate(): { wait: Promise<void>; open(): void } {
@@ -124,6 +127,19 @@ describe('the writer', () => {
     const got = await shards[1]?.received(4);
     expect(got?.map(({ t }) => t)).toEqual(['opened', 'notices', 'result', 'notices']);
     expect(got?.[3]).toMatchObject({ notices: [{ n: 2 }, { n: 3 }] });
+  });
+
+  it('R7 a batch that two writers died with is carried out one by one, each under its name, without what is set aside', async () => {
+    const store = modelled();
+    const [sound, poison] = [message('r', 'x'), message('r', 'x', { mid: '01990000-0000-7000-8000-000000000001' })];
+    const { shard, named } = writerOn(store, 1, 1_000_000, { rooms: [], commands: [commandKey('append', 'r', poison[2], 'x') as string] });
+    const end = await shard(0);
+    end.sendAgain(1, 7, sound);
+    end.sendAgain(2, 8, message('r', 'x'), poison, message('other', 'x'));
+    await end.received(3);
+    expect(store.batches).toEqual([1, 1, 1]);
+    expect(named.map((name) => JSON.parse(name).room)).toEqual(['r', 'other']);
+    expect(end.got.slice(1)).toMatchObject([{ outcomes: [1] }, { outcomes: [2, { code: 'storage', message: 'quarantined' }, 1] }]);
   });
 
   it('lets a successor in after the running batch of its predecessor, and drops what that had waiting', async () => {

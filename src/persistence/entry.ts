@@ -6,6 +6,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { systemClock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { Control, FromThread } from '../thread/messages.ts';
+import { type Barred, Barrier } from '../thread/quarantine.ts';
 import { Witness } from '../thread/witness.ts';
 import { DiskSpace } from './disk-space.ts';
 import { ReadServer } from './reader.ts';
@@ -22,6 +23,7 @@ export type PersistenceTask = {
   shards: number;
   maintainMs: number;
   diskWarnBytes: number;
+  barred: Barred;
 };
 export type ReaderTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions };
 
@@ -30,12 +32,13 @@ type Served = {
   connect(index: number, port: MessagePort): void;
   stats(): Record<string, number>;
   stop(stopped: () => void): void;
+  bar?(barred: Barred): void;
 };
 
 /** Loads what both tasks need, for a thread that may come to run one. */
 export function loadPersistence(): void {}
 
-export async function runPersistence({ control, witness: memory, options, shards, maintainMs, diskWarnBytes }: PersistenceTask): Promise<void> {
+export async function runPersistence({ control, witness: memory, options, shards, maintainMs, diskWarnBytes, barred }: PersistenceTask): Promise<void> {
   const witness = new Witness(memory);
   const still = witness.beat();
   const store = await during(witness, () => SqliteStore.open(options, { clock: systemClock, log: logTo(control) }));
@@ -43,13 +46,15 @@ export async function runPersistence({ control, witness: memory, options, shards
   const failed = new Promise<never>((_resolve, reject) => {
     fail = reject;
   });
-  const writer = new Writer({ store, shards, maintainMs, clock: systemClock, witness, failed: fail });
+  const barrier = new Barrier(barred);
+  const writer = new Writer({ store, barrier, shards, maintainMs, clock: systemClock, witness, failed: fail });
   const disk = new DiskSpace({ folder: options.data, warnBytes: diskWarnBytes, log: logTo(control) });
   const wal = new WalSize({ folder: options.data, log: logTo(control) });
   const served: Served = {
     connect: (_index, port) => writer.connect(port),
     stats: () => ({ ...writer.stats(), lockWaits: store.waits, ...disk.stats(), ...wal.stats() }),
     stop: (stopped) => writer.stop(stopped),
+    bar: (more) => barrier.set(more),
   };
   try {
     await Promise.race([serve(control, served), failed]);
@@ -90,7 +95,7 @@ function serve(control: MessagePort, served: Served): Promise<void> {
         case 'beat':
           return tell({ t: 'beat', turn: message.turn, stats: served.stats() });
         case 'quarantine':
-          return;
+          return served.bar?.(message.barred);
         case 'stop':
           return served.stop(resolve);
       }

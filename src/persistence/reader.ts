@@ -4,20 +4,21 @@ import type { Clock } from '../thread/clock.ts';
 import { toColumns } from '../thread/entry-columns.ts';
 import type { Log } from '../thread/log.ts';
 import type { ReadKind, ReadReply, ReadRequest, ReadResult } from '../thread/messages.ts';
-import type { Witness } from '../thread/witness.ts';
+import { suspectOfRead } from '../thread/suspects.ts';
+import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { StoreReader } from './store.ts';
 
 export class ReadServer {
   readonly #reader: StoreReader;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #witness: Pick<Witness, 'calling' | 'returned'>;
+  readonly #witness: Pick<Witness, 'calling' | 'returned' | 'step' | 'clear'>;
   readonly #peers = new Map<number, MessagePort>();
   readonly #counts = { reads: 0, failed: 0, readMsTotal: 0, readMsMax: 0 };
   #open = 0;
   #stopped: (() => void) | null = null;
 
-  constructor(reader: StoreReader, clock: Clock, log: Log, witness: Pick<Witness, 'calling' | 'returned'>) {
+  constructor(reader: StoreReader, clock: Clock, log: Log, witness: Pick<Witness, 'calling' | 'returned' | 'step' | 'clear'>) {
     this.#reader = reader;
     this.#clock = clock;
     this.#log = log;
@@ -57,6 +58,8 @@ export class ReadServer {
   async #answer({ request, query }: ReadRequest): Promise<ReadResult> {
     this.#open++;
     const began = this.#clock.tick();
+    const { op, room, user } = suspectOfRead(query);
+    this.#witness.step(0, stepBytes(op, room, null, user));
     this.#witness.calling();
     try {
       return packed(request, query.read, await this.#reader.read(query));
@@ -66,6 +69,7 @@ export class ReadServer {
       return { request, error: error instanceof Error ? error.message : String(error) };
     } finally {
       this.#witness.returned();
+      this.#witness.clear();
       const ms = this.#clock.tick() - began;
       this.#counts.reads++;
       this.#counts.readMsTotal += ms;

@@ -10,13 +10,17 @@ import { Histogram } from '../thread/histogram.ts';
 import type { Batch, FromPersistence, InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ToPersistence } from '../thread/messages.ts';
 import { toNoticeColumns } from '../thread/notice-columns.ts';
 import { placeOf } from '../thread/placement.ts';
-import type { Witness } from '../thread/witness.ts';
+import type { Barrier } from '../thread/quarantine.ts';
+import { suspectOfOperation } from '../thread/suspects.ts';
+import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { CommitResult, Store } from './store.ts';
 
 /** Operations in one transaction: at 100,000 a second, about 40 ms. */
 const operationsMax = 4_096;
 /** Commits after which upkeep that is due gets a turn, however much waits. */
 const commitsPerUpkeep = 8;
+/** Writers that died with a batch: from then on each operation of it is carried out alone, under its name. */
+const doubtedAfter = 2;
 const commitMsBounds = [0.5, 1, 2, 5, 10, 20, 50, 100, 250, 1_000] as const;
 const batchBounds = [1, 4, 16, 64, 256, 1_024, operationsMax] as const;
 
@@ -30,7 +34,9 @@ export type WriterDeps = {
   maintainMs: number;
   clock: Clock;
   /** Is told when the store is at work, which may wait for the disk. */
-  witness: Pick<Witness, 'calling' | 'returned'>;
+  witness: Pick<Witness, 'calling' | 'returned' | 'step' | 'clear'>;
+  /** What is not carried out, having crashed writers before. */
+  barrier: Barrier;
   /** The store is of no use any more: the thread must end. */
   failed(error: unknown): void;
 };
@@ -173,14 +179,15 @@ export class Writer {
     return this.#upkeep;
   }
 
-  /** Whole batches, as many as one transaction takes, at least one. */
+  /** Whole batches, as many as one transaction takes, at least one; one that two writers died with goes alone. */
   #take(): Waiting[] {
     let operations = 0;
     let count = 0;
     for (const { batch } of this.#waiting) {
-      if (count > 0 && operations + batch.operations.length > operationsMax) break;
+      if (count > 0 && (batch.again >= doubtedAfter || operations + batch.operations.length > operationsMax)) break;
       operations += batch.operations.length;
       count++;
+      if (batch.again >= doubtedAfter) break;
     }
     return this.#waiting.splice(0, count);
   }
@@ -189,7 +196,8 @@ export class Writer {
     const { clock } = this.#deps;
     const operations = taken.length === 1 && taken[0] !== undefined ? taken[0].batch.operations : taken.flatMap(({ batch }) => batch.operations);
     const began = clock.tick();
-    const { ts, outcomes, notices } = await this.#inParts(operations, clock.now());
+    const doubted = (taken[0]?.batch.again ?? 0) >= doubtedAfter;
+    const { ts, outcomes, notices } = await (doubted ? this.#oneByOne(operations, clock.now()) : this.#inParts(operations, clock.now()));
     this.#count(operations, outcomes, clock.tick() - began);
     let at = 0;
     for (const { peer, batch } of taken) {
@@ -210,6 +218,26 @@ export class Writer {
       for (const outcome of part.outcomes) whole.outcomes.push(outcome);
       for (const notice of part.notices) whole.notices.push(notice);
       await new Promise((resolve) => setImmediate(resolve)); // heartbeats are answered in between
+    }
+    return whole;
+  }
+
+  /** One of them may be what writers die of: it is named before it is carried out, and once it is set aside it is not carried out at all. */
+  async #oneByOne(operations: readonly (MessageAppend | Operation)[], now: number): Promise<CommitResult> {
+    const { witness, barrier } = this.#deps;
+    const whole: CommitResult = { ts: now, outcomes: [], notices: [] };
+    for (const operation of operations) {
+      const { op, room, mid, user } = suspectOfOperation(operation);
+      if (barrier.up && barrier.bars(op, room, mid, user)) {
+        whole.outcomes.push({ code: 'storage', message: 'quarantined' });
+        continue;
+      }
+      witness.step(0, stepBytes(op, room, mid, user));
+      const one = await this.#calling((store) => store.commit([operation], whole.ts));
+      witness.clear();
+      whole.ts = one.ts;
+      whole.outcomes.push(...one.outcomes);
+      whole.notices.push(...one.notices);
     }
     return whole;
   }

@@ -29,7 +29,7 @@ export class Commits {
   #operations: (MessageAppend | Operation)[] = [];
   #settled: Settled[] = [];
   #bytes = 0;
-  #sent: { batch: Batch; settled: Settled[]; bytes: number; again: boolean } | null = null;
+  #sent: { batch: Batch; settled: Settled[]; bytes: number } | null = null;
   #batches = 0;
   /** Operations so far, and those of them that are settled. */
   added = 0;
@@ -70,8 +70,8 @@ export class Commits {
   /** End of a turn: sends what collected, unless a batch is at the store. */
   flush(): void {
     if (this.#sent !== null || !this.#open || this.#operations.length === 0) return;
-    const batch: Batch = { batch: ++this.#batches, operations: this.#operations };
-    this.#sent = { batch, settled: this.#settled, bytes: this.#bytes, again: false };
+    const batch: Batch = { batch: ++this.#batches, operations: this.#operations, again: 0 };
+    this.#sent = { batch, settled: this.#settled, bytes: this.#bytes };
     this.#operations = [];
     this.#settled = [];
     this.#bytes = 0;
@@ -88,7 +88,7 @@ export class Commits {
         this.#open = true;
         // Before the handler, whose turn may send the next batch: that one must not go twice.
         if (this.#sent !== null) {
-          this.#sent.again = true;
+          this.#sent.batch.again++;
           this.#post(this.#sent.batch);
         } else this.flush();
         this.#handlers.opened(message.epoch);
@@ -110,7 +110,7 @@ export class Commits {
       for (let i = 0; i < sent.settled.length; i++) {
         this.#handlers.about(roomOf(sent.batch.operations[i]));
         const outcome = result.outcomes[i] ?? { code: 'storage', message: 'no outcome' };
-        const unsure = sent.again && typeof outcome === 'object' && outcome.code === 'storage';
+        const unsure = sent.batch.again > 0 && typeof outcome === 'object' && outcome.code === 'storage';
         (sent.settled[i] as Settled)(unsure ? { ...outcome, unsure } : outcome, result.ts);
       }
       this.done += sent.settled.length;

@@ -6,6 +6,8 @@ import type { MessagePort } from 'node:worker_threads';
 import { CodedError } from '../protocol/codes.ts';
 import { fromColumns } from '../thread/entry-columns.ts';
 import type { ReadKind, ReadQuery, ReadReply, ReadRequest, ReadResult } from '../thread/messages.ts';
+import type { Barrier } from '../thread/quarantine.ts';
+import { suspectOfRead } from '../thread/suspects.ts';
 
 const waitingMax = 10_000;
 
@@ -17,10 +19,12 @@ export class Reads {
   readonly #ports = new Map<number, MessagePort>();
   readonly #waiting = new Map<number, Waiting>();
   readonly #answered: Answered;
+  readonly #barrier: Barrier;
   #requests = 0;
 
-  constructor(answered: Answered) {
+  constructor(answered: Answered, barrier: Barrier) {
     this.#answered = answered;
+    this.#barrier = barrier;
   }
 
   get waiting(): number {
@@ -31,11 +35,18 @@ export class Reads {
     this.#ports.get(reader)?.close();
     this.#ports.set(reader, port);
     port.on('message', (result: ReadResult) => this.#receive(result));
-    // Reads change nothing, so what the predecessor was asked is asked again.
-    for (const [request, waiting] of this.#waiting) if (waiting.reader === reader) port.postMessage({ request, query: waiting.query } satisfies ReadRequest);
+    // Reads change nothing, so what the predecessor was asked is asked again, unless it was what ended him.
+    for (const [request, { reader: asked, query, failed }] of this.#waiting) {
+      if (asked !== reader) continue;
+      if (this.#bars(query)) {
+        this.#waiting.delete(request);
+        this.#answered(null, () => failed(new CodedError('quarantined')));
+      } else port.postMessage({ request, query } satisfies ReadRequest);
+    }
   }
 
   read<K extends ReadKind>(query: ReadQuery & { read: K }, done: (reply: ReadReply[K]) => void, failed: (error: CodedError) => void): void {
+    if (this.#bars(query)) return failed(new CodedError('quarantined'));
     if (this.#waiting.size >= waitingMax || this.#ports.size === 0) return failed(new CodedError('busy'));
     const request = ++this.#requests;
     const reader = request % this.#ports.size;
@@ -45,6 +56,12 @@ export class Reads {
 
   close(): void {
     for (const port of this.#ports.values()) port.close();
+  }
+
+  #bars(query: ReadQuery): boolean {
+    if (!this.#barrier.up) return false;
+    const { op, room, user } = suspectOfRead(query);
+    return this.#barrier.bars(op, room, null, user);
   }
 
   #receive(result: ReadResult): void {

@@ -11,6 +11,7 @@ import type { Connection } from './actor.ts';
 import { RoomActor, type RoomCommand } from './room.ts';
 import { notFollowed } from './room-following.ts';
 import { type RoomEffects, type RoomLimits, RoomState } from './room-state.ts';
+import { detachAll } from './room-subscribers.ts';
 
 /** What rooms need of the bus to other nodes: hints that a room's head has moved. Adapters of `cluster/` satisfy it. */
 export type RoomBus = {
@@ -132,6 +133,14 @@ export class Rooms {
   hint(topic: string, payload: Uint8Array, effects: RoomEffects): void {
     const room = this.#byName.get(topic.slice(topicPrefix.length));
     if (room !== undefined && payload.length === 8) room.hint(Buffer.from(payload).readDoubleBE(), effects);
+  }
+
+  /** Rooms that are refused from now on: nobody follows them any more. */
+  bar(names: readonly string[], effects: RoomEffects): void {
+    for (const name of names) {
+      const room = this.#byName.get(name);
+      if (room !== undefined) detachAll(room.state, 'quarantined', effects);
+    }
   }
 
   tick(effects: RoomEffects): void {

@@ -76,8 +76,8 @@ export class Shard {
       settled: (settle) => this.guarded(settle),
       about: (room) => this.#rooms.about(room),
     });
-    this.#reads = new Reads((room, answer) => this.guarded(answer, room));
     this.#barrier = new Barrier(deps.barred);
+    this.#reads = new Reads((room, answer) => this.guarded(answer, room), this.#barrier);
     this.#rooms = new Rooms(options, deps.bus, deps.witness, this.#barrier);
     deps.bus.onMessage(({ topic, payload }) => this.guarded(() => this.#open !== null && this.#rooms.hint(topic, payload, this.#open.outlet)));
   }
@@ -108,6 +108,7 @@ export class Shard {
 
   bar(barred: Barred): void {
     this.#barrier.set(barred);
+    this.guarded(() => this.#open !== null && this.#rooms.bar(barred.rooms, this.#open.outlet));
   }
 
   /** About once a second. */

@@ -207,7 +207,8 @@ export type Outcome =
   | { code: 'pruned'; users: string[] }
   | { code: 'done' };
 
-export type Batch = { batch: number; operations: (MessageAppend | Operation)[] };
+/** `again`: how many writers have died that had it. */
+export type Batch = { batch: number; operations: (MessageAppend | Operation)[]; again: number };
 /** `outcomes[i]` answers `operations[i]`; `ts`: the hub's clock (ms) that every entry of the batch got. */
 export type BatchResult = { t: 'result'; batch: number; ts: number; outcomes: Outcome[] };
 /** One item of an inbox, as committed: to the shard of its user. */

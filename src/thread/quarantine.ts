@@ -1,7 +1,7 @@
 /**
- * What crashed a shard three times is set aside (DESIGN 11.22): the command that was named each time, or the room where the
+ * What crashed a thread three times is set aside (DESIGN 11.22): the command that was named each time, or the room where the
  * commands differed. Kept by the supervisor and in memory only, so a restart of the hub lifts it, as do time and operators;
- * shards get the list (`Barred`) and refuse. What was merely in the same batch is answered `restarted` and never counted.
+ * shards and the writer get the list (`Barred`) and refuse. What was merely in the same batch is answered `restarted` and never counted.
  */
 import type { Header } from '../protocol/header.ts';
 import { scan } from '../protocol/scan.ts';
@@ -39,7 +39,7 @@ export class Quarantine {
     this.#deps = deps;
   }
 
-  /** A shard has died while it was about to do this (null: nothing that has a name). */
+  /** A thread has died while it was about to do this (null: nothing that has a name). */
   crashed(suspect: Suspect | null): void {
     this.#counted++;
     if (suspect === null) return;
@@ -105,7 +105,7 @@ export class Quarantine {
     const since = clock.now();
     this.#kept.push({ ...what, key, since, until: since + ms, ends: clock.tick() + ms });
     if (this.#kept.length > keptMax) this.#kept.shift();
-    log('error', what.op === null ? 'a room crashed its shard repeatedly: quarantined' : 'a command crashed its shard repeatedly: quarantined', {
+    log('error', what.op === null ? 'a room crashed its thread repeatedly: quarantined' : 'a command crashed its thread repeatedly: quarantined', {
       ...what,
       ms,
     });
@@ -141,7 +141,7 @@ export class Barrier {
   }
 
   /** Counts what it bars. */
-  bars(op: string, room: string | null, mid: string | null, user: string): boolean {
+  bars(op: string, room: string | null, mid: string | null, user: string | null): boolean {
     const barred = (room !== null && this.#rooms.has(room)) || this.#commands.has(commandKey(op, room, mid, user) as string);
     if (barred) this.refused++;
     return barred;

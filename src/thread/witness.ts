@@ -29,9 +29,9 @@ export function makeWitness(frameBytesMax: number): SharedArrayBuffer {
 /** What a witness named at some time. */
 export type Note = { kind: number; connection: ConnectionId; bytes: Uint8Array };
 
-/** A step that is no frame, encoded once and written often. */
-export function stepBytes(op: string, room: string, mid?: string): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify({ op, room, mid }));
+/** A step that is no frame, encoded once and written often. `as`: whose it is, where no connection leads to it. */
+export function stepBytes(op: string, room: string | null, mid?: string | null, as?: string | null): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify({ op, room: room ?? undefined, mid: mid ?? undefined, as: as ?? undefined }));
 }
 
 /** The thread's side. */
@@ -143,7 +143,8 @@ export class WitnessReader {
     const bytes = this.#bytes.slice(0, Atomics.load(this.#words, word.length)); // a copy: what reads text takes no shared memory
     const format: Format = kind === kinds.step ? 'json' : (formats[kind - 1] as Format);
     try {
-      return suspectOf(scan(bytes, format), user);
+      const header = scan(bytes, format);
+      return suspectOf(header, kind === kinds.step && connection === 0 ? (header.as ?? null) : user);
     } catch {
       return null; // it died in the middle of writing
     }

@@ -2,6 +2,7 @@
  * One node of a simulated cluster: the real gateway parts, shards, writer and reader loop, each on a simulated thread of its
  * own and linked as `hub.ts` links them. Threads die and are replaced, or the whole node does; the world decides when.
  */
+
 import type { MessagePort } from 'node:worker_threads';
 import type { LocalBus } from '../../src/cluster/local.ts';
 import type { Authenticator } from '../../src/gateway/authenticate.ts';
@@ -15,6 +16,7 @@ import { Shard } from '../../src/shard/shard.ts';
 import type { Clock } from '../../src/thread/clock.ts';
 import type { Log } from '../../src/thread/log.ts';
 import type { Format } from '../../src/thread/messages.ts';
+import { Barrier } from '../../src/thread/quarantine.ts';
 import { SimBus } from './bus.ts';
 import type { Database } from './database.ts';
 import { Port } from './port.ts';
@@ -199,6 +201,7 @@ export class SimNode {
           maintainMs,
           clock: this.#clock,
           witness: unseen,
+          barrier: new Barrier({ rooms: [], commands: [] }),
           failed: (error) => this.#deps.fault(`${strand.name} failed: ${String(error)}`),
         }),
     );
