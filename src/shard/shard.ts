@@ -60,7 +60,7 @@ export class Shard {
   /** There once the store has let this shard in. */
   #open: { outlet: Outlet; users: UserDirectory; pages: Pages } | null = null;
   /** Batches that came before the store let this shard in; the link's credit bounds them. */
-  #early: { list: (number | ToShard)[]; arena: Buffer }[] = [];
+  readonly #early: { list: (number | ToShard)[]; arena: Buffer }[] = [];
   #commands = 0;
   #failed = false;
   /** A probe of the gateway is answered when so many operations are done; null: none is out. */
@@ -170,8 +170,7 @@ export class Shard {
       epoch,
     });
     this.#open = { outlet, users: new UserDirectory(epoch, this.#deps.options), pages };
-    for (const { list, arena } of this.#early) this.#batch(list, arena);
-    this.#early = [];
+    for (const { list, arena } of this.#early.splice(0)) this.#batch(list, arena);
     this.#link.release();
   }
 
