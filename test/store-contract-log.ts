@@ -53,6 +53,26 @@ export function logContract(open: OpenBench): void {
     expect(entries.map(({ body }) => body)).toEqual(['"hi"', '"hi"']);
   });
 
+  it('a mid that is repeated among many messages leaves no gap, and takes nothing of the others with it', async () => {
+    const bench = await open();
+    const many = (from: number, count: number) =>
+      Array.from({ length: count }, (_, i) => message(`r${i % 3}`, 'x', { mid: mid(from + i), thread: mid(i), body: `${from + i}` }));
+    await bench.commit(...many(1, 24));
+    const repeated = many(101, 24);
+    repeated.splice(11, 1, message('r2', 'x', { mid: mid(3), body: '"again"' }));
+    repeated.splice(20, 1, message('r2', 'y', { mid: mid(6), body: '"foreign"' }));
+    const outcomes = await bench.commit(...repeated);
+    expect(outcomes.filter((outcome) => typeof outcome !== 'number')).toEqual([{ code: 'duplicate', seq: 1 }, { code: 'conflict' }]);
+    for (const [room, bodies] of [
+      ['r0', [1, 4, 7, 10, 13, 16, 19, 22, 101, 104, 107, 110, 113, 116, 119, 122]],
+      ['r2', [3, 6, 9, 12, 15, 18, 21, 24, 103, 106, 109, 115, 118, 124]],
+    ] as const) {
+      const { entries } = await bench.entries(room);
+      expect(entries.map(({ seq, body }) => [seq, body])).toEqual(bodies.map((body, i) => [i + 1, `${body}`]));
+      expect(entries.map(({ mid: of, thread }) => [of, thread])).toEqual(bodies.map((body) => [mid(body), mid((body - 1) % 100)]));
+    }
+  });
+
   it('the same mid from another sender is a conflict; in another room it is free', async () => {
     const bench = await open();
     await bench.commit(message('r', 'x', { mid: mid(1) }));

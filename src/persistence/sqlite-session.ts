@@ -4,7 +4,7 @@
  */
 import type { Statement } from 'better-sqlite3';
 import type { MessageAppend, Operation, Outcome } from '../thread/messages.ts';
-import { Appends } from './sqlite-append.ts';
+import { Appends, rowsTogether } from './sqlite-append.ts';
 import { Inboxes, type Turn } from './sqlite-inbox.ts';
 import { Maintenance } from './sqlite-maintain.ts';
 import { Users } from './sqlite-names.ts';
@@ -67,7 +67,12 @@ export class Session {
   }
 
   run(operations: readonly (MessageAppend | Operation)[], turn: Turn): Outcome[] {
-    return operations.map((operation) => this.#apply(operation, turn));
+    const outcomes: Outcome[] = [];
+    for (let at = 0; at < operations.length; at += rowsTogether) {
+      const some = operations.slice(at, at + rowsTogether);
+      for (const outcome of this.#appends.together(some, turn) ?? some.map((operation) => this.#apply(operation, turn))) outcomes.push(outcome);
+    }
+    return outcomes;
   }
 
   /** The same with a savepoint for each operation: one that fails unexpectedly takes only itself back. */
