@@ -77,7 +77,8 @@ function shardWith(barred: Barred, ...items: (Buffer | ToShard)[]) {
 
 describe('what a shard dies of', () => {
   it('R7 is laid to the frame that it was about to decode, and once that is barred it is refused undecoded', async () => {
-    const frame = Buffer.from('{"op":"publish","id":7,"room":"a","mid":"01990000-0000-7000-8000-000000000001","body":1}');
+    // Spelled so that it has to be decoded.
+    const frame = Buffer.from('{"op":"publish","id":7,"room":"a","mid":"01990000-0000-7000-8000-000000000001","body":1.0}');
     const { parse } = JSON;
     // What the decoder throws is a refusal: this breaks right behind it.
     const unreadable = {
