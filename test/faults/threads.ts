@@ -1,24 +1,24 @@
 /**
- * What the rows of dying threads share: a hub whose threads can be struck from inside (test/fixtures/faults.mjs), users who write and
- * follow rooms of every shard and repeat what they are told to repeat, and one fault after the other, measured by their acks.
+ * What the rows of dying threads share: a hub whose threads can be struck from inside (test/fixtures/faults.mjs), a crowd that writes to
+ * rooms of every shard, and one fault after the other, measured by the acks in windows of the same length: calm, fault, calm, fault, ….
  */
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { v7 } from 'uuid';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
 import { placeOf } from '../../src/thread/placement.ts';
 import { brittle, order } from '../kit/brittle.ts';
-import { RawClient } from '../kit/raw-client.ts';
-import { readLogs } from '../kit/reader.ts';
+import { type Acked, Crowd } from './crowd.ts';
 import { percentile, rounded } from './percentile.ts';
 import { MainThread } from './processes.ts';
-import { type FaultKit, type FaultReport, violationsOf } from './row.ts';
+import type { FaultKit, FaultReport } from './row.ts';
 
 export type Struck = 'shard' | 'persistence' | 'reader';
 /**
  * `faults`: how many of the pairs of thread and way to die a round has, picked by the seed. `paceMs`: a user's, between an ack and his next message.
- * `calmMs`: watched before each fault, and again once its rooms are back. `hangMs` and `storeHangMs`: the hub's; `nativeS`: how long the native call lasts, in seconds.
+ * `calmMs`: how long a window is; that of a fault lasts until its rooms are back, if that is longer. `hangMs` and `storeHangMs`: the hub's;
+ * `nativeS`: how long the native call lasts, in seconds.
  */
 export type ThreadSize = {
   rounds: number;
@@ -33,6 +33,8 @@ export type ThreadSize = {
 
 const hows = ['throw', 'reject', 'loop', 'memory', 'native'] as const;
 type How = (typeof hows)[number];
+/** In these the struck thread itself takes a processor until it is ended, whatever the hub does. */
+const computing: ReadonlySet<How> = new Set(['loop', 'memory']);
 
 const shards = 2;
 /** Before anything is measured: code gets fast. */
@@ -41,9 +43,11 @@ const pollMs = 25;
 const windowMs = 50;
 
 type Stats = Record<string, Record<string, number>>;
-type Acked = { room: string; at: number; ms: number };
-/** One fault: how long acks of rooms of its thread paused, and what each of the others took; `calm`: what all took just before. */
-type Strike = { how: How; pauseMs: number; backMs: number; lagMs: number; calmLagMs: number; busyMs: number; calm: number[]; others: number[] };
+/**
+ * One fault: how long acks of rooms of its thread paused, and what each of the others took, then and beside it: in the calm windows before and
+ * after, or, where the fault computes by itself, in one in which another process did so for as long.
+ */
+type Strike = { how: How; pauseMs: number; backMs: number; lagMs: number; calmLagMs: number; busyMs: number; others: number[]; beside: number[] };
 
 export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, kit: FaultKit): Promise<FaultReport> {
   const folder = kit.folder();
@@ -63,30 +67,55 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
     roundAt = performance.now();
     const faults = whats.flatMap((what) => hows.map((how) => ({ what, how })));
     while (faults.length > size.faults) faults.splice(kit.random.int(faults.length), 1);
-    for (const { what, how } of faults) {
+    /** Those of the window before, and whom the calm window after it is for. */
+    let last: { strike: Strike; others: (acked: Acked[]) => number[] } | null = null;
+    const calmWindow = async (what: Struck): Promise<Acked[]> => {
+      crowd.take();
       // Before as during: the hub is asked just as often.
       await replaced(hub, what, null, size.calmMs);
+      const acked = crowd.take();
+      if (last !== null && !computing.has(last.strike.how)) last.strike.beside.push(...last.others(acked));
+      return acked;
+    };
+    for (const { what, how } of faults) {
+      const calm = await calmWindow(what);
       const before = await statsOf(hub);
-      const calm = crowd.take().map(({ ms }) => ms);
       const calmLagMs = await lagOf(hub);
       main.take();
+      crowd.take();
       const began = performance.now();
       order(folder, what, how === 'native' ? `native${size.nativeS}` : how);
       await until(() => !existsSync(join(folder, what)));
       const struck = await replaced(hub, what, before, 0);
       const backMs = performance.now() - began;
       await crowd.acksOfEachRoom();
-      await replaced(hub, what, null, size.calmMs);
+      await replaced(hub, what, null, size.calmMs - (performance.now() - began));
       const busyMs = main.take();
       const acked = crowd.take();
+      const lagMs = await lagOf(hub);
       const affected = ({ room }: Acked): boolean => what !== 'shard' || `shard${placeOf(room, shards)}` === struck;
+      const others = (some: Acked[]): number[] => some.filter((one) => !affected(one)).map(({ ms }) => ms);
+      let beside = others(calm);
+      if (what === 'shard' && computing.has(how)) {
+        crowd.take();
+        await Promise.all([compute(backMs), replaced(hub, what, null, size.calmMs)]);
+        beside = others(crowd.take());
+      }
       const pauseMs = longestGap(began, acked.filter(affected));
-      const others = acked.filter((one) => !affected(one)).map(({ ms }) => ms);
-      strikes.push({ how, pauseMs, backMs, lagMs: await lagOf(hub), calmLagMs, busyMs, calm, others });
+      const strike: Strike = { how, pauseMs, backMs, lagMs, calmLagMs, busyMs, others: others(acked), beside };
+      strikes.push(strike);
+      last = { strike, others };
       kit.say(`${what} ${how}: ${struck} replaced, longest pause of acks ${Math.round(pauseMs)} ms, back after ${Math.round(backMs)} ms`);
     }
+    if (whats.includes('shard')) await calmWindow('shard');
   }
   const violations = await crowd.end();
+  if (whats.includes('shard')) {
+    for (const { how, others, beside } of strikes)
+      kit.say(
+        `${how}: p99 of the others ${rounded(percentile(others, 0.99))} ms of ${others.length}, beside it ${rounded(percentile(beside, 0.99))} of ${beside.length}`,
+      );
+  }
   const pauses = ofEach(strikes, (some) => most(some, 'pauseMs'));
   const others = whats.includes('shard') ? ofEach(strikes, othersChange) : null;
   const lagMs = most(strikes, 'lagMs');
@@ -101,7 +130,7 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
       mainLoopLagMaxMsCalm: rounded(most(strikes, 'calmLagMs')),
       mainLoopLagMaxMs: rounded(lagMs),
       mainThreadComputedMaxMsIn50Ms: rounded(busyMs),
-      ...(others === null ? {} : named('otherShardAckP99ChangePercentOf', others)),
+      ...(others === null ? {} : othersFigures(strikes, others)),
     },
     violations,
     missed: [
@@ -111,114 +140,6 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
       ...Object.entries(others ?? {}).flatMap(([how, change]) => (change > 20 ? [`acks of the other shard changed by more than 20 % (${how})`] : [])),
     ],
   };
-}
-
-/** Users who each follow all rooms and write to one, one message at a time, until they are told to end. */
-class Crowd {
-  acked = 0;
-  readonly #hub: HubProcess;
-  readonly #kit: FaultKit;
-  readonly #rooms: readonly string[];
-  readonly #paceMs: number;
-  readonly #clients: RawClient[] = [];
-  readonly #writing: Promise<void>[] = [];
-  readonly #odd: string[] = [];
-  #recent: Acked[] = [];
-  #waiting: (() => void)[] = [];
-  #ended = false;
-
-  constructor(hub: HubProcess, kit: FaultKit, rooms: readonly string[], paceMs: number) {
-    this.#hub = hub;
-    this.#kit = kit;
-    this.#rooms = rooms;
-    this.#paceMs = paceMs;
-  }
-
-  async gather(users: number): Promise<void> {
-    const { recorder } = this.#kit;
-    for (let i = 0; i < users; i++) {
-      const client = await RawClient.connect(this.#hub.url, { user: `user-${i}`, recorder, format: i % 2 ? 'json' : 'msgpack' });
-      this.#clients.push(client);
-      // From the first seq on, so that its stream is compared with the log.
-      for (const room of this.#rooms) await client.ok('subscribe', { room, position: { epoch: client.welcome?.epoch, seq: 0 } });
-    }
-    for (const [i, client] of this.#clients.entries()) this.#writing.push(this.#write(client, this.#rooms[i % this.#rooms.length] as string));
-    const reader = await RawClient.connect(this.#hub.url, { user: 'reader', recorder });
-    this.#clients.push(reader);
-    this.#writing.push(this.#read(reader));
-  }
-
-  /** What was acknowledged since the last call. */
-  take(): Acked[] {
-    return this.#recent.splice(0);
-  }
-
-  async acks(count: number): Promise<void> {
-    const enough = this.acked + count;
-    while (this.acked < enough) await this.#next();
-  }
-
-  /** Until every room has been written to from now on. */
-  async acksOfEachRoom(): Promise<void> {
-    const since = performance.now();
-    while (!this.#rooms.every((room) => this.#recent.some((one) => one.room === room && one.at - one.ms > since))) await this.#next();
-  }
-
-  /** Stops, waits until everybody has everything, and says what was not as it must be. */
-  async end(): Promise<string[]> {
-    this.#ended = true;
-    await Promise.all(this.#writing);
-    const logs = await readLogs(this.#hub.url, this.#rooms, this.#kit.recorder);
-    const heads = new Map([...logs].map(([room, entries]) => [room, entries.at(-1)?.seq ?? 0]));
-    const followers = this.#clients.slice(0, -1);
-    await Promise.all(followers.map((client) => client.until(() => this.#rooms.every((room) => client.entries(room).at(-1)?.seq === heads.get(room)))));
-    const doubled = followers.flatMap((client) => this.#rooms.filter((room) => client.entries(room).some(({ seq }, i) => seq !== i + 1)));
-    return [
-      ...this.#odd,
-      ...this.#kit.check(),
-      ...violationsOf({
-        'every socket was kept': this.#clients.every(({ ended }) => ended === null),
-        'every follower saw 1, 2, 3, … of every room, nothing twice': doubled.length === 0,
-      }),
-    ];
-  }
-
-  async #write(client: RawClient, room: string): Promise<void> {
-    while (!this.#ended) {
-      const began = performance.now();
-      await this.#repeat(client, 'publish', { room, mid: v7(), body: 'x'.repeat(80) });
-      const at = performance.now();
-      this.acked++;
-      this.#recent.push({ room, at, ms: at - began });
-      for (const go of this.#waiting.splice(0)) go();
-      await sleep(this.#paceMs);
-    }
-  }
-
-  /** Old pages, which only the store has. */
-  async #read(client: RawClient): Promise<void> {
-    while (!this.#ended) {
-      await this.#repeat(client, 'history', { room: this.#rooms[0], after: 0, limit: 5 });
-      await sleep(this.#paceMs);
-    }
-  }
-
-  /** As a good client: what may be repeated is repeated, with the same mid, and anything else is a finding. */
-  async #repeat(client: RawClient, op: 'publish' | 'history', fields: Record<string, unknown>): Promise<void> {
-    for (;;) {
-      const answer = await client.command(op, fields);
-      if (answer.op !== 'error') return;
-      if (!answer.retry) {
-        this.#odd.push(`${op} was refused for good: ${answer.code}`);
-        return;
-      }
-      await sleep(pollMs);
-    }
-  }
-
-  #next(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
 }
 
 /** Three rooms for each shard. */
@@ -276,11 +197,41 @@ function most(strikes: readonly Strike[], of: 'pauseMs' | 'backMs' | 'lagMs' | '
   return Math.max(...strikes.map((strike) => strike[of]));
 }
 
-/** How much longer the slowest in a hundred acks of the other shard's rooms took than just before. */
+/**
+ * How much longer the slowest in a hundred acks of the other shard's rooms took than beside it: the median of the strikes, each compared with its
+ * own neighbours, for what else goes on in the machine and its disk changes from one minute to the next.
+ */
 function othersChange(strikes: readonly Strike[]): number {
-  const before = strikes.flatMap(({ calm }) => calm);
-  const others = strikes.flatMap((strike) => strike.others);
-  return (percentile(others, 0.99) / percentile(before, 0.99) - 1) * 100;
+  const changes = strikes.map(({ others, beside }) => (percentile(others, 0.99) / percentile(beside, 0.99) - 1) * 100);
+  return (
+    (percentile(changes, 0.5) -
+      percentile(
+        changes.map((change) => -change),
+        0.5,
+      )) /
+    2
+  ); // of an even number: between the two in the middle
+}
+
+/** The slowest ones too: somebody who waits for one ack sends no others, so a pause of all is few acks and hardly moves what 99 of 100 took. */
+function othersFigures(strikes: readonly Strike[], changes: Readonly<Record<string, number>>): Record<string, number> {
+  const [others, beside] = [strikes.flatMap((strike) => strike.others), strikes.flatMap((strike) => strike.beside)];
+  return {
+    ...named('otherShardAckP99ChangePercentOf', changes),
+    otherShardAckP99Ms: rounded(percentile(others, 0.99)),
+    otherShardAckP99MsBeside: rounded(percentile(beside, 0.99)),
+    otherShardAckMaxMs: rounded(percentile(others, 1)),
+    otherShardAckMaxMsBeside: rounded(percentile(beside, 1)),
+  };
+}
+
+/** Keeps one processor busy for so long, in a process of its own. */
+async function compute(ms: number): Promise<void> {
+  const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  await sleep(ms);
+  child.kill('SIGKILL');
+  await ended;
 }
 
 function longestGap(began: number, acked: readonly Acked[]): number {
