@@ -1,4 +1,6 @@
 /** Turns of the feed, and the tail of a room: both bounded, both in order. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import type { Connection } from '../src/shard/actor.ts';
 import { Feed } from '../src/shard/feed.ts';
@@ -84,6 +86,20 @@ describe('Tail', () => {
     for (let seq = 1; seq <= 100; seq++) small.push(record(seq, 260));
     expect(small.bytes).toBeLessThanOrEqual(2_000);
     expect(small.from(98, 1e9)?.map(({ seq }) => seq)).toEqual([98, 99, 100]);
+  });
+
+  it('lets go at once of what is beyond its bounds', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const tail = new Tail(1_000, 2_000);
+    const records = Array.from({ length: 50 }, (_, i) => {
+      const one = record(i + 1, 260);
+      tail.push(one);
+      return new WeakRef(one);
+    });
+    await new Promise((resolve) => setImmediate(resolve)); // until then what is weak is kept
+    collect();
+    expect(records.filter((one) => one.deref() !== undefined).length).toBe(tail.from(47, 1e9)?.length);
   });
 
   it('a page of it stops at its bytes, with at least one entry', () => {

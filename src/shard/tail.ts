@@ -6,12 +6,14 @@ import type { EntryRecord } from '../thread/messages.ts';
 
 /** What a record costs beside its body: the object, its strings and its place in the list. */
 const recordBytes = 240;
+/** Stands where a record was: what is beyond the bounds must not stay in memory until the list is cut. */
+const gone: EntryRecord = { room: '', seq: 0, kind: 'message', mid: null, from: null, ts: 0, thread: null, body: null };
 
 export class Tail {
   readonly #itemsMax: number;
   readonly #bytesMax: number;
   #records: EntryRecord[] = [];
-  /** Records before this index are gone; the list is cut when half of it is. */
+  /** Places before this index are empty; the list is cut when half of it is. */
   #start = 0;
   #bytes = 0;
 
@@ -29,7 +31,7 @@ export class Tail {
     this.#bytes += sizeOf(record);
     while (this.#records.length - this.#start > this.#itemsMax || (this.#bytes > this.#bytesMax && this.#records.length - this.#start > 1)) {
       this.#bytes -= sizeOf(this.#records[this.#start] as EntryRecord);
-      this.#start++;
+      this.#records[this.#start++] = gone;
     }
     if (this.#start > 64 && this.#start * 2 > this.#records.length) {
       this.#records = this.#records.slice(this.#start);
