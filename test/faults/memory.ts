@@ -8,6 +8,11 @@ import type { HubProcess } from '../../src/testing/hub-process.ts';
 /** For the environment of a hub that is to be looked into. */
 export const inspected = { NODE_OPTIONS: '--inspect=127.0.0.1:0' };
 
+/** Heap and the buffers it holds; and what keeps the loop going: sockets, ports, timers. */
+export type Held = { liveMiB: number; handles: number };
+
+const look = "(({ heapUsed, external }) => heapUsed + external + ' ' + process.getActiveResourcesInfo().length)(process.memoryUsage())";
+
 type Result = { result?: { value?: unknown } };
 type Message = { id?: number; method?: string; result?: Result; error?: { message: string }; params?: { sessionId?: string; message?: string } };
 
@@ -37,20 +42,27 @@ export class Memory {
     });
   }
 
-  /** Heaps of all threads and the buffers they hold, after a full collection. */
-  async liveMiB(): Promise<number> {
-    const of = async (worker: string | null): Promise<number> => {
-      await this.#call(worker, 'HeapProfiler.collectGarbage', {});
-      const expression = '(({ heapUsed, external }) => heapUsed + external)(process.memoryUsage())';
-      const { result } = await this.#call(worker, 'Runtime.evaluate', { expression });
-      return Number(result?.value);
-    };
-    const bytes = await Promise.all([null, ...this.#workers].map(of));
-    return bytes.reduce((sum, one) => sum + one, 0) / 2 ** 20;
+  /** Of all threads together, each after a full collection of its own. */
+  async all(): Promise<Held> {
+    const held = await Promise.all([null, ...this.#workers].map((worker) => this.#held(worker)));
+    const sum = (of: (one: Held) => number): number => held.reduce((total, one) => total + of(one), 0);
+    return { liveMiB: sum(({ liveMiB }) => liveMiB), handles: sum(({ handles }) => handles) };
+  }
+
+  /** Of the main thread alone: the others may come and go meanwhile. */
+  main(): Promise<Held> {
+    return this.#held(null);
   }
 
   close(): void {
     this.#socket.terminate();
+  }
+
+  async #held(worker: string | null): Promise<Held> {
+    await this.#call(worker, 'HeapProfiler.collectGarbage', {});
+    const { result } = await this.#call(worker, 'Runtime.evaluate', { expression: look });
+    const [bytes = Number.NaN, handles = Number.NaN] = String(result?.value).split(' ').map(Number);
+    return { liveMiB: bytes / 2 ** 20, handles };
   }
 
   #call(worker: string | null, method: string, params: object): Promise<Result> {

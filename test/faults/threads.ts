@@ -42,7 +42,7 @@ const warmUpAcks = 200;
 const pollMs = 25;
 const windowMs = 50;
 
-type Stats = Record<string, Record<string, number>>;
+export type Stats = Record<string, Record<string, number>>;
 /**
  * One fault: how long acks of rooms of its thread paused, and what each of the others took, then and beside it: in the calm windows before and
  * after, or, where the fault computes by itself, in one in which another process did so for as long.
@@ -148,7 +148,7 @@ function roomsOfEach(): string[] {
   return Array.from({ length: shards }, (_, shard) => names.filter((name) => placeOf(name, shards) === shard).slice(0, 3)).flat();
 }
 
-async function statsOf(hub: HubProcess): Promise<Stats> {
+export async function statsOf(hub: HubProcess): Promise<Stats> {
   return (await (await fetch(`${hub.http}/stats`)).json()) as Stats;
 }
 
@@ -162,7 +162,7 @@ async function lagOf(hub: HubProcess): Promise<number> {
  * Looks until a thread of the role has had one more life than `before` says, its successor is there, and `ms` have passed; the thread's name. Without
  * `before` it looks just as hard and at nothing.
  */
-async function replaced(hub: HubProcess, what: Struck, before: Stats | null, ms: number): Promise<string> {
+export async function replaced(hub: HubProcess, what: Struck, before: Stats | null, ms: number): Promise<string> {
   const over = performance.now() + ms;
   let struck = '';
   await until(async () => {
