@@ -1,4 +1,4 @@
--- Hubbub's database, version 2. Read when a new file is opened, in one transaction; changes come as numbered migrations in
+-- Hubbub's database, version 3. Read when a new file is opened, in one transaction; changes come as numbered migrations in
 -- src/persistence/sqlite-migrate.ts. WAL, synchronous FULL (NORMAL with --durability process). All times are ms since 1970.
 -- Names of users and rooms are interned; what grows is append-mostly and keyed by integers.
 
@@ -32,6 +32,15 @@ create table users (
   disabled   integer not null default 0,     -- 1: no connection is admitted
   revoked_at integer not null default 0      -- tokens issued until then are refused
 ) strict;
+
+-- Single tokens that are refused.
+create table revoked_tokens (
+  user  integer not null,
+  jti   text not null,
+  until integer,                             -- when the token ends and the row can go (null: nobody said)
+  primary key (user, jti)
+) strict, without rowid;
+create index revoked_tokens_until on revoked_tokens (until) where until is not null;
 
 create table rooms (
   id         integer primary key,

@@ -254,7 +254,11 @@ describe('configuration', () => {
     const options = fillOptions({ jwtSecrets: [`k1:${secret}`, `k2:${other}`], jwtIssuer: 'me', jwtAudience: 'hubbub' });
     const authenticate = await createAuthenticator(options, clock, log);
     const token = await mintToken(options, { user: 'alice', ttlMs: 3_600_000, scopes: ['broadcast'] }, clock);
-    expect(await authenticate({ token })).toEqual({ user: 'alice', scopes: ['broadcast'], expiresAtMs: now + 3_600_000, issuedAtMs: now });
+    const jti = expect.stringMatching(/^[0-9a-f-]{36}$/);
+    const minted = await authenticate({ token });
+    expect(minted).toEqual({ user: 'alice', scopes: ['broadcast'], expiresAtMs: now + 3_600_000, issuedAtMs: now, jti });
+    const another = await authenticate({ token: await mintToken(options, { user: 'alice', ttlMs: 3_600_000, scopes: ['broadcast'] }, clock) });
+    expect(another.jti).not.toBe(minted.jti);
     const later = { ...clock, now: () => now + 3_700_000 };
     expect(await code((await createAuthenticator(options, later, log))({ token }))).toBe('token-expired');
     await expect(mintToken(fillOptions({ dev: true }), { user: 'alice', ttlMs: 1_000, scopes: [] }, clock)).rejects.toThrow('jwtSecrets');

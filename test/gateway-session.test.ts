@@ -139,6 +139,43 @@ describe('tokens', () => {
   });
 });
 
+describe('a token with an id', () => {
+  const known = { first: { ...identity('alice', null, 5), jti: 'x' }, second: { ...identity('alice', null, 6), jti: 'y' } };
+  const begin = async () => {
+    hub = await stand({ authenticate: tokens(known) });
+    const client = await hub.connect({ token: 'first' });
+    const { connection } = await hub.shard.next('hello', ({ jti }) => jti === 'x');
+    return { client, connection };
+  };
+
+  it('H9 another one is taken when the home shard has judged it, and only then', async () => {
+    const { client, connection } = await begin();
+    const refused = client.refused('refresh', { token: 'second' });
+    expect(await hub.shard.next('hello')).toEqual({ t: 'hello', connection, again: true, issuedAt: 6, jti: 'y', renews: true });
+    expect(await client.refused('refresh', { token: 'second' })).toBe('busy');
+    hub.shard.link.push({ t: 'renewed', connection, refused: 'auth-failed' });
+    expect(await refused).toBe('auth-failed');
+    const renewed = client.ok('refresh', { token: 'second' });
+    await hub.shard.next('hello');
+    hub.shard.link.push({ t: 'renewed', connection, refused: null });
+    expect(await renewed).toMatchObject({ expiresInMs: null });
+    // The one in use is judged already.
+    expect(await client.ok('refresh', { token: 'second' })).toMatchObject({ expiresInMs: null });
+    expect(hub.shard.received.filter(({ t }) => t === 'hello')).toHaveLength(3);
+  });
+
+  it('H9 a refresh whose shard dies is answered, and what the next one hears of is the token in use', async () => {
+    const { client, connection } = await begin();
+    const refused = client.refused('refresh', { token: 'second' });
+    await hub.shard.next('hello');
+    hub.gateway.detachShard(0);
+    expect(await refused).toBe('restarted');
+    expect(await client.refused('refresh', { token: 'second' })).toBe('busy');
+    expect(await hub.attach(0).next('hello')).toEqual({ t: 'hello', connection, again: true, issuedAt: 5, jti: 'x' });
+    expect(client.ended).toBeNull();
+  });
+});
+
 describe('frames', () => {
   it('C1 R5 a frame that is no map, or of the other kind, is an error; too many in a row close', async () => {
     hub = await stand({ options: { badFramesMax: 4 } });

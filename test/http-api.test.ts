@@ -111,6 +111,12 @@ describe('each route is one command', () => {
     ]);
   });
 
+  it('H9 a token is revoked by its claims', async () => {
+    const token = { jti: 'a/b', exp: 5 };
+    expect(await ask({ method: 'POST', url: '/users/bob/tokens/revoke', payload: token })).toMatchObject({ status: 200, body: { user: 'bob', jti: 'a/b' } });
+    expect(at.hub.recorded.map(({ command }) => command)).toEqual([{ op: 'revoke', users: ['bob'], token }]);
+  });
+
   it('connections are listed and closed', async () => {
     expect((await ask({ url: '/users/bob/connections' })).body).toEqual({ connections: [{ connection: 'of-bob' }] });
     expect((await ask({ method: 'DELETE', url: '/users/bob/connections' })).body).toEqual({ disconnected: 1 });
@@ -174,6 +180,8 @@ describe('refusals', () => {
     ['a direct message from nobody', { method: 'POST', url: '/users/bob/messages', payload: { body: 1 } }, 'from'],
     ['a room name with a control character', { url: '/rooms/a%07b' }, 'room'],
     ['a room name that is reserved', { url: '/rooms/all%3Ax' }, 'room'],
+    ['a token without its id', { method: 'POST', url: '/users/bob/tokens/revoke', payload: { exp: 5 } }, 'jti'],
+    ['an end of a token that is no time', { method: 'POST', url: '/users/bob/tokens/revoke', payload: { jti: 'x', exp: 'soon' } }, 'exp'],
     ['a mid that is none', { url: '/rooms/x/messages/17/delivery' }, 'mid'],
     ['a limit that is no number', { url: '/rooms/x/messages?limit=many' }, 'limit'],
     ['a query nobody knows', { url: '/rooms/x/messages?befor=1' }, 'befor'],

@@ -93,6 +93,7 @@ const operation: fc.Arbitrary<Late> = fc.oneof(
         perUserMax: fc.integer({ min: 1, max: 3 }),
         policy: fc.constantFrom('reject' as const, 'evict-oldest' as const),
         devicesMax: fc.integer({ min: 1, max: 3 }),
+        jti: fc.constantFrom(undefined, undefined, 'x', 'y'),
       })
       .map(
         ({ who, label, number, ...rest }): Late =>
@@ -107,6 +108,10 @@ const operation: fc.Arbitrary<Late> = fc.oneof(
         () => ({ type: 'revoke', user: who, disabled }),
     ),
   },
+  fc.record({ who: user, jti: fc.constantFrom('x', 'y'), until: fc.constantFrom(null, startTs, startTs + 10 * day) }).map(
+    ({ who, jti, until }): Late =>
+      () => ({ type: 'revokeToken', user: who, jti, until }),
+  ),
   {
     weight: 2,
     arbitrary: fc.record({ who: user, number: fc.integer({ min: 0, max: 4 }) }).map(
@@ -227,6 +232,7 @@ async function compareReads(sqlite: StoreReader, model: StoreReader, epochs: rea
   }
   await same({ read: 'presence', users });
   for (const who of users) {
+    await same({ read: 'standing', user: who });
     for (const after of [0, 2, 5]) {
       await same({ read: 'inbox', user: who, after, limit: 100, bytesMax: 1_000_000 });
       await same({ read: 'inbox', user: who, after, limit: 2, bytesMax: 50 });

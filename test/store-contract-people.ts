@@ -1,7 +1,7 @@
 /** The part of the store's contract about connections, devices' limits, presence and marks. */
 import { expect, it } from 'vitest';
 import { placeOf } from '../src/thread/placement.ts';
-import { changing, connect, message, type OpenBench, startTs } from './store-contract.ts';
+import { changing, connect, day, message, type OpenBench, startTs } from './store-contract.ts';
 
 export function peopleContract(open: OpenBench): void {
   const admitted = { code: 'connected', victims: [], acked: 0, head: 0, allMark: 0, revokedAt: 0 };
@@ -79,6 +79,48 @@ export function peopleContract(open: OpenBench): void {
     expect(await bench.one(connect('a', 1, { issuedAt: revokedAt }))).toEqual({ code: 'revoked' });
     expect(await bench.one(connect('a', 1, later))).toEqual({ ...admitted, revokedAt: bench.ts });
     expect(await bench.one(connect('stranger', 2))).toEqual(admitted);
+  });
+
+  it('H9 a token that was revoked by its id is refused, no other one of the user and of nobody else, and outlives a restart', async () => {
+    const bench = await open();
+    await bench.commit(connect('a', 1, { jti: 'x' }), connect('a', 2, { jti: 'y' }));
+    expect(await bench.one({ type: 'revokeToken', user: 'a', jti: 'x', until: null })).toEqual({ code: 'done' });
+    for (const again of [true, false]) expect(await bench.one(connect('a', 1, { jti: 'x', again }))).toEqual({ code: 'revoked' });
+    await bench.reopen();
+    expect(await bench.one(connect('a', 1, { jti: 'x' }))).toEqual({ code: 'revoked' });
+    expect(await bench.commit(connect('a', 2, { jti: 'y' }), connect('a', 3), connect('b', 4, { jti: 'x' }))).toEqual([admitted, admitted, admitted]);
+    await bench.commit({ type: 'revokeToken', user: 'stranger', jti: 'z', until: null });
+    expect(await bench.one(connect('stranger', 5, { jti: 'z' }))).toEqual({ code: 'revoked' });
+  });
+
+  it('H9 it is forgotten some time after its end; of two ends the later counts, and none is for good', async () => {
+    const bench = await open();
+    const until = startTs + 1_000;
+    const revoke = (jti: string, end: number | null) => ({ type: 'revokeToken' as const, user: 'a', jti, until: end });
+    await bench.commit(revoke('once', until), revoke('longer', until), revoke('longer', until + 2 * day), revoke('shorter', until + 2 * day));
+    await bench.commit(revoke('shorter', until), revoke('ever', until), revoke('ever', null), revoke('still ever', null), revoke('still ever', until));
+    const refused = async () => {
+      await bench.maintain();
+      const known = ['once', 'longer', 'shorter', 'ever', 'still ever'];
+      const outcomes = await bench.commit(...known.map((jti, i) => connect('a', i, { jti, again: true })));
+      return known.filter((_, i) => (outcomes[i] as { code: string }).code === 'revoked');
+    };
+    bench.ts = until + 3_600_000;
+    expect(await refused()).toEqual(['once', 'longer', 'shorter', 'ever', 'still ever']);
+    bench.ts = until + day;
+    expect(await refused()).toEqual(['longer', 'shorter', 'ever', 'still ever']);
+    bench.ts = until + 4 * day;
+    expect(await refused()).toEqual(['ever', 'still ever']);
+  });
+
+  it('R6 whether somebody is disabled can be read, also of one whom nobody knows', async () => {
+    const bench = await open();
+    const standing = (user: string) => bench.read({ read: 'standing', user });
+    expect(await standing('a')).toEqual({ disabled: false });
+    await bench.commit({ type: 'revoke', user: 'a', disabled: true });
+    expect(await standing('a')).toEqual({ disabled: true });
+    await bench.commit({ type: 'revoke', user: 'a', disabled: false });
+    expect(await standing('a')).toEqual({ disabled: false });
   });
 
   it('presence: unknown is offline and never seen; connecting makes online; what is set is kept', async () => {

@@ -55,6 +55,25 @@ it('what version 1 held of inboxes is the same afterwards: what waits, what was 
   await store.close();
 });
 
+it('H9 version 2 knew no single revoked token; afterwards one is refused', async () => {
+  const data = freshFolder();
+  const clock = steppedClock(now);
+  const open = () => SqliteStore.open({ ...defaults, data }, { clock, log: silent });
+  const before = await open();
+  await before.commit([connect('a', 1), { type: 'revoke', user: 'b', disabled: true }], now);
+  await before.close();
+  const db = new Database(databaseFile(data));
+  db.exec('drop table revoked_tokens');
+  db.pragma('user_version = 2');
+  db.close();
+  const store = await open();
+  await store.commit([{ type: 'revokeToken', user: 'a', jti: 'x', until: null }], now);
+  const { outcomes } = await store.commit([connect('a', 2, { jti: 'x' }), connect('b', 3), connect('a', 4)], now);
+  expect(outcomes).toMatchObject([{ code: 'revoked' }, { code: 'revoked' }, { code: 'connected' }]);
+  expect(check(data, clock).problems).toEqual([]);
+  await store.close();
+});
+
 it('another node that lives, and would go on in the old way, is not disturbed', async () => {
   const { data, open } = versionOne({ lives: true });
   await expect(open()).rejects.toThrow('another hub');

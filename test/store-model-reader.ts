@@ -21,6 +21,8 @@ export function readModel(model: StoreModel, query: ReadQuery): ReadReply[ReadKi
       return rooms(model, query);
     case 'presence':
       return { users: query.users.map((user) => ({ user, status: 'offline' as const, lastSeen: null, ...model.presence.get(user) })) };
+    case 'standing':
+      return { disabled: model.barred.disabled(query.user) };
     case 'delivery':
       return delivery(model, query);
   }

@@ -65,6 +65,7 @@ export class StoreModel implements Store {
 
   async maintain(ts: number): Promise<{ notices: InboxLoss[]; more: boolean }> {
     this.ts = Math.max(this.ts, ts);
+    this.barred.forget(this.ts);
     const notices: InboxLoss[] = [];
     const { inboxAgeMs, deviceAgeMs, broadcastEntriesMax } = this.options;
     for (const [user, inbox] of this.inboxes.all) {
@@ -98,11 +99,8 @@ export class StoreModel implements Store {
 
   #leave(ts: number): void {
     this.connections = [];
-    for (const presence of this.presence.values()) {
-      if (presence.status === 'offline') continue;
-      presence.status = 'offline';
-      presence.lastSeen = Math.max(presence.lastSeen, ts);
-    }
+    for (const [user, { status, lastSeen }] of this.presence)
+      if (status !== 'offline') this.presence.set(user, { status: 'offline', lastSeen: Math.max(lastSeen, ts) });
   }
 
   apply(operation: MessageAppend | Operation, notices: Notices): Outcome {
@@ -130,6 +128,8 @@ export class StoreModel implements Store {
         return this.#append(operation, notices);
       case 'connect':
         return this.barred.admits(operation) ? this.#connect(operation) : { code: 'revoked' };
+      case 'revokeToken':
+        return this.barred.revokeToken(operation);
       case 'revoke':
         return this.barred.revoke(operation, this.ts, this.connections);
       case 'disconnect':

@@ -173,6 +173,52 @@ test('H8 who was revoked while the shard was away is refused, and leaves neither
   expect(users.size).toBe(0);
 });
 
+test('H9 a token revoked by its id closes who is on it: taken up by hello or by refresh, not who has left it for another', () => {
+  const { effects, users } = start();
+  const [first, second, third] = [effects.connection('alice'), effects.connection('alice'), effects.connection('alice')];
+  const hello = { again: false, named: false, issuedAt: 5 };
+  users.hello(first, { ...hello, jti: 'x' }, effects);
+  users.hello(second, { ...hello, jti: 'x' }, effects);
+  users.hello(third, hello, effects);
+  expect(effects.settle('connect', admitted)).toMatchObject({ jti: 'x' });
+  effects.settle('connect', admitted);
+  effects.settle('connect', admitted);
+  users.hello(second, { again: true, named: false, issuedAt: 6, jti: 'y', renews: true }, effects);
+  expect(effects.settle('connect', admitted)).toMatchObject({ connection: second.id, again: true, issuedAt: 6, jti: 'y' });
+  effects.told = [];
+  users.find('alice')?.revoked('x', effects);
+  expect(effects.told).toEqual([{ t: 'evict', connections: [first.id], close: 'revoked' }]);
+  users.find('alice')?.revoked('y', effects);
+  expect(effects.told.at(-1)).toEqual({ t: 'evict', connections: [second.id], close: 'revoked' });
+  users.find('alice')?.revoked('z', effects);
+  expect(effects.told).toHaveLength(2);
+});
+
+test('H9 a fresh token that was revoked, or cannot be judged now, leaves the connection on its old one', () => {
+  const { effects, users } = start();
+  const alice = effects.connection('alice');
+  users.hello(alice, { again: false, named: false, issuedAt: 5, jti: 'x' }, effects);
+  effects.settle('connect', admitted);
+  const renew = (outcome: Outcome) => {
+    effects.told = [];
+    users.hello(alice, { again: true, named: false, issuedAt: 6, jti: 'y', renews: true }, effects);
+    if (!effects.full) effects.settle('connect', outcome);
+    return effects.told;
+  };
+  expect(renew({ code: 'revoked' })).toEqual([{ t: 'renewed', connection: alice.id, refused: 'auth-failed' }]);
+  expect(renew({ code: 'storage', message: 'disk full' })).toEqual([{ t: 'renewed', connection: alice.id, refused: 'storage' }]);
+  effects.full = true;
+  expect(renew(admitted)).toEqual([{ t: 'renewed', connection: alice.id, refused: 'busy' }]);
+  effects.full = false;
+  users.find('alice')?.revoked('y', effects);
+  expect(effects.told).toHaveLength(1);
+  users.find('alice')?.revoked('x', effects);
+  expect(effects.told.at(-1)).toEqual({ t: 'evict', connections: [alice.id], close: 'revoked' });
+  // Of one that is gone nobody asks.
+  users.hello(effects.connection('alice'), { again: true, named: false, issuedAt: 6, renews: true }, effects);
+  expect(effects.commits).toEqual([]);
+});
+
 test('commands that overtake a repeated hello wait for it, in order and bounded', () => {
   const { effects, users } = start();
   const alice = effects.connection('alice');

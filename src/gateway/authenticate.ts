@@ -2,11 +2,12 @@
  * Who a token speaks for. Secrets and keys come from the options alone: nothing in a token chooses where a key is fetched
  * from or which algorithm checks it. Called by session.ts at hello and refresh, and by the CLI to mint.
  */
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, type KeyObject, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters, type JWTVerifyGetKey, jwtVerify, SignJWT } from 'jose';
 import { type FilledOptions, OptionError } from '../options.ts';
 import { CodedError } from '../protocol/codes.ts';
+import { jtiMax } from '../protocol/limits.ts';
 import { isUserName } from '../protocol/names.ts';
 import { type Clock, systemClock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
@@ -18,6 +19,8 @@ export type Identity = {
   expiresAtMs: number | null;
   /** Wall clock; 0: the token does not say; Infinity: now, without a token. */
   issuedAtMs: number;
+  /** The token's own id, by which it can be revoked alone. */
+  jti?: string;
 };
 /** Throws `CodedError`: `auth-failed`, `token-expired`, or `busy` where the keys cannot be had right now. */
 export type Authenticator = (claim: { token?: string | undefined; user?: string | undefined }) => Promise<Identity>;
@@ -58,6 +61,7 @@ export async function mintToken(options: FilledOptions, grant: { user: string; t
   const token = new SignJWT(grant.scopes.length > 0 ? { scope: grant.scopes.join(' ') } : {})
     .setProtectedHeader({ alg: secretAlgorithm, typ: 'JWT', ...(kid === '' ? {} : { kid }) })
     .setSubject(user)
+    .setJti(randomUUID())
     .setIssuedAt(issued)
     .setExpirationTime(issued + Math.max(1, Math.ceil(grant.ttlMs / 1_000)));
   if (options.jwtIssuer !== '') token.setIssuer(options.jwtIssuer);
@@ -81,7 +85,7 @@ async function verify(token: string, keys: Keys, options: FilledOptions, clock: 
     const { exp, iat = 0 } = payload;
     const expiresAtMs = exp === undefined ? null : exp * 1_000;
     if (expiresAtMs !== null && expiresAtMs > Number.MAX_SAFE_INTEGER) throw new CodedError('auth-failed', 'the exp claim is no time', 'token');
-    return { user, scopes: scopesOf(payload.scope), expiresAtMs, issuedAtMs: iat * 1_000 };
+    return { user, scopes: scopesOf(payload.scope), expiresAtMs, issuedAtMs: iat * 1_000, ...idOf(payload.jti) };
   } catch (error) {
     throw refusalFor(error, log);
   }
@@ -93,6 +97,14 @@ function scopesOf(claim: unknown): string[] {
   const scopes = claim.split(' ').filter((scope) => scope !== '');
   if (scopes.length > scopesMax) throw new CodedError('auth-failed', `more than ${scopesMax} scopes`, 'token');
   return scopes;
+}
+
+/** One that could not be named in a revocation is not taken. */
+function idOf(claim: unknown): { jti?: string } {
+  if (claim === undefined) return {};
+  if (typeof claim !== 'string' || claim === '' || claim.length > jtiMax)
+    throw new CodedError('auth-failed', `the jti claim must be a string of 1 to ${jtiMax} characters`, 'token');
+  return { jti: claim };
 }
 
 function refusalFor(error: unknown, log: Log): CodedError {

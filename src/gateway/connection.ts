@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
+import type { CodedError } from '../protocol/codes.ts';
 import type { Bucket } from '../thread/bucket.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, Format, RoomKey } from '../thread/messages.ts';
@@ -125,10 +126,14 @@ export class Connection extends Sender {
   /** Of its token, ms of the wall clock; 0: it does not say, Infinity: there was none. And until when its user's tokens were revoked at its welcome. */
   issuedAt = 0;
   revokedAt = 0;
+  /** The id of that token, where it has one. */
+  jti: string | undefined = undefined;
   warned = false;
   /** How long before its end the client is told. */
   noticeMs = 0;
   refreshing = false;
+  /** Takes what the home shard says to the fresh token; null: it is not asked. */
+  renewing: ((refused: CodedError | null) => void) | null = null;
   /** The client's last word on its own status, which a restarted shard must hear again. */
   saidAway = false;
 

@@ -203,6 +203,11 @@ export class Delivery {
         if (connection !== undefined) session.refuse(connection, message.close);
         return;
       }
+      case 'renewed': {
+        const connection = pool.connections.get(message.connection);
+        if (connection !== undefined) session.renewed(connection, message.refused);
+        return;
+      }
       case 'evict':
         for (const number of message.connections) {
           const connection = pool.connections.get(number);

@@ -52,7 +52,7 @@ export class Reattach {
   }
 
   detach(index: number): void {
-    const { shards, pool, backend, routing } = this.#deps;
+    const { shards, pool, backend, routing, session } = this.#deps;
     const shard = shards.get(index);
     const { link } = shard;
     if (link === null) return;
@@ -60,6 +60,7 @@ export class Reattach {
     link.close();
     for (const connection of pool.connections.values()) {
       routing.lost(connection, index);
+      if (connection.home === index) session.renewed(connection, 'restarted');
       const at = connection.paced.indexOf(index);
       if (at >= 0) connection.paced.splice(at, 1);
     }

@@ -3,7 +3,7 @@
  * and the refreshing of tokens. Nothing of a connection reaches a shard before its token was checked.
  */
 import { decode } from '../protocol/codec.ts';
-import { type CloseReason, CodedError, errorCodes } from '../protocol/codes.ts';
+import { type CloseReason, CodedError, type ErrorCode, errorCodes } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import type { WireLimits } from '../protocol/limits.ts';
 import { allRoom } from '../protocol/names.ts';
@@ -78,7 +78,8 @@ export class Session {
     if (shards.get(connection.home).link === null) return;
     shards.open(connection, connection.home);
     const again = connection.phase.is !== 'opening';
-    shards.tell(connection.home, { t: 'hello', connection: connection.number, again, issuedAt: connection.issuedAt, ...(told && { told }) });
+    const { number, issuedAt, jti } = connection;
+    shards.tell(connection.home, { t: 'hello', connection: number, again, issuedAt, ...(jti !== undefined && { jti }), ...(told && { told }) });
   }
 
   welcome(connection: Connection, message: ToGateway & { t: 'welcome' }): void {
@@ -137,10 +138,31 @@ export class Session {
       if (identity.user !== connection.user) throw new CodedError('auth-failed', 'the token is of another user', 'token');
       // A later revocation closes the connection, so what it knew at its welcome is enough.
       if (connection.revokedAt > 0 && identity.issuedAtMs <= connection.revokedAt) throw new CodedError('auth-failed', 'the token was revoked', 'token');
-      this.#expire(connection, identity);
-      shards.rescope(connection);
-      done({ op: 'ok', id: command.id, expiresInMs: identity.expiresAtMs === null ? null : Math.max(0, identity.expiresAtMs - this.#deps.clock.now()) });
+      this.#renew(connection, identity, (refused) => {
+        if (refused !== null) return done(refusal(command.id, 'refresh', refused));
+        this.#expire(connection, identity);
+        shards.rescope(connection);
+        done({ op: 'ok', id: command.id, expiresInMs: identity.expiresAtMs === null ? null : Math.max(0, identity.expiresAtMs - this.#deps.clock.now()) });
+      });
     }).catch((error: unknown) => done(refusal(command.id, 'refresh', this.#coded(error))));
+  }
+
+  /** What the home shard says to the fresh token of a connection. */
+  renewed(connection: Connection, code: ErrorCode | null): void {
+    const { renewing } = connection;
+    connection.renewing = null;
+    if (connection.phase.is === 'closed') return;
+    renewing?.(code === null ? null : new CodedError(code, code === 'auth-failed' ? 'the token was revoked' : undefined, 'token'));
+  }
+
+  /** Whether a token was revoked by its id, only the store knows; one without, or the one that is in use, is judged already. */
+  #renew(connection: Connection, { issuedAtMs: issuedAt, jti }: Identity, then: (refused: CodedError | null) => void): void {
+    const { shards } = this.#deps;
+    const { home, number, jti: present } = connection;
+    if (jti === present) return then(null);
+    if (!shards.ready(home)) throw new CodedError('busy', 'tokens cannot be checked right now');
+    connection.renewing = then;
+    shards.tell(home, { t: 'hello', connection: number, again: true, issuedAt, ...(jti !== undefined && { jti }), renews: true });
   }
 
   async #authenticate(
@@ -164,9 +186,10 @@ export class Session {
     this.introduce(connection);
   }
 
-  #expire(connection: Connection, { expiresAtMs, issuedAtMs, scopes }: Identity): void {
+  #expire(connection: Connection, { expiresAtMs, issuedAtMs, jti, scopes }: Identity): void {
     const { clock } = this.#deps;
     connection.issuedAt = issuedAtMs;
+    connection.jti = jti;
     connection.scopes = scopes;
     connection.warned = false;
     if (expiresAtMs === null) connection.expiresAt = null;

@@ -10,6 +10,7 @@ import { listMax } from '../protocol/limits.ts';
 const { room, mid, body, body64, ephemeral, thread, as: actor } = commands.publish.shape;
 const { op: _op, id: _id, room: _room, as: owner, ...settings } = commands.create.shape;
 const user = commands.direct.shape.to;
+const { jti, exp } = commands.revoke.shape.token.unwrap().shape;
 const name = z.string();
 const seq = z.int();
 const count = z.coerce.number().int().min(0);
@@ -30,6 +31,10 @@ export const idempotencyHeaders = z.looseObject({
 });
 export const roomBody = z.strictObject({ ...settings, owner: owner.describe('first member of a room that does not exist yet') });
 export const memberBody = z.strictObject({ role });
+export const revokedTokenBody = z.strictObject({
+  jti: jti.describe('The jti claim of the token'),
+  exp: exp.describe('Its exp claim, in seconds: some time after it the revocation is forgotten. Without it, it is kept for good'),
+});
 export const disabledBody = z.strictObject({ disabled: z.boolean() });
 
 export const historyQuery = z.strictObject({ before: count.optional(), after: count.optional(), around: count.optional(), limit });
@@ -85,6 +90,7 @@ export const responses = {
   delivery: answers(z.object({ room: name, mid: name, deliveries: z.array(z.looseObject({ user: name, state: name, n: z.int(), queuedAt: z.int() })) })),
   connections: answers(z.object({ connections: z.array(z.unknown()) })),
   revoked: answers(z.object({ user: name })),
+  revokedToken: answers(z.object({ user: name, jti: name })),
   disabled: answers(z.object({ user: name, disabled: z.boolean() })),
   disconnected: answers(z.object({ disconnected: z.int() })),
   quarantine: answers(z.object({ quarantine: z.array(quarantined) })),

@@ -33,6 +33,26 @@ export function userRoutes(api: Api, { hub, carry }: RouteDeps): void {
     },
   );
 
+  api.post(
+    '/users/:user/tokens/revoke',
+    {
+      schema: {
+        tags,
+        summary: 'Revoke one token of a user',
+        description:
+          'Closes the connections that use the token, and refuses it from now on, also after a restart. Other tokens of the user are as good as before.',
+        params: schemas.userPath,
+        body: schemas.revokedTokenBody,
+        response: schemas.responses.revokedToken,
+      },
+    },
+    async (request, reply) => {
+      const { user } = request.params;
+      const answer = await hub.command(request.principal, { op: 'revoke', users: [user], token: request.body });
+      return answer.op === 'error' ? refuse(reply, answer) : { user, jti: request.body.jti };
+    },
+  );
+
   api.put(
     '/users/:user/disabled',
     {

@@ -26,6 +26,7 @@ const references: readonly (readonly [table: string, column: string, target: str
   ['inbox', 'user', 'users'],
   ['inbox_losses', 'user', 'users'],
   ['devices', 'user', 'users'],
+  ['revoked_tokens', 'user', 'users'],
   ['connections', 'user', 'users'],
   ['connections', 'node', 'nodes'],
   ['presence', 'user', 'users'],

@@ -1,6 +1,6 @@
 /**
  * Upkeep in small steps, each a transaction of its own of a few milliseconds: the lease, expired items, the ledger, forgotten
- * devices, the log of the broadcast room, what deleted rooms left behind. The store runs them in turn between commits.
+ * devices, revoked tokens, the log of the broadcast room, what deleted rooms left behind. The store runs them in turn between commits.
  */
 import type { Statement } from 'better-sqlite3';
 import { allRoom } from '../protocol/names.ts';
@@ -17,6 +17,9 @@ const devicesChunk = 50;
 const pageBytes = 4_096;
 const walLargeBytes = 32 * 1024 * 1024;
 
+/** A connection outlives its token by its grace (an hour at most), and clocks differ. */
+const tokenGraceMs = 2 * 3_600_000;
+
 /** Does one chunk of its work, and says whether there may be more. */
 type Step = (turn: Turn) => boolean;
 
@@ -28,6 +31,7 @@ export class Maintenance {
   readonly #inboxes: Inboxes;
   readonly #unseen: Statement<[number, number], { user: number; device: string }>;
   readonly #forget: Statement<[number, string]>;
+  readonly #forgetTokens: Statement<[number, number]>;
   readonly #mark: Statement<[number]>;
   readonly #marked: Statement<[number], { id: number; first: number; gone: number }>;
   readonly #purge: Statement<[number, number, number]>;
@@ -49,6 +53,9 @@ export class Maintenance {
       'select user, device from devices d where seen_at < ? and not exists (select 1 from connections c where c.user = d.user and c.device = d.device) order by seen_at limit ?',
     );
     this.#forget = db.prepare('delete from devices where user = ? and device = ?');
+    this.#forgetTokens = db.prepare(
+      'delete from revoked_tokens where (user, jti) in (select user, jti from revoked_tokens where until < ? order by until limit ?)',
+    );
     this.#mark = db.prepare('update rooms set purge = 1 where id = ?');
     this.#marked = db.prepare('select id, first_seq as first, gone_seq as gone from rooms where purge = 1 and id > ? order by id limit 1');
     // What still waits in an inbox stays until it is delivered; the entry below the first stays, blank, since a client may
@@ -68,6 +75,7 @@ export class Maintenance {
       (turn) => upkeep.expire(turn.ts - options.inboxAgeMs, turn),
       ({ ts }) => upkeep.prune(ts - options.ledgerAgeMs),
       ({ ts }) => this.#forgetDevices(ts),
+      ({ ts }) => this.#forgetTokens.run(ts - tokenGraceMs, chunk).changes === chunk,
       () => this.#trimBroadcasts(),
       () => this.#purgeRooms(),
     ];

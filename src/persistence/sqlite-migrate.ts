@@ -5,7 +5,7 @@
 import { type Db, schemaText, schemaVersion } from './sqlite-open.ts';
 
 /** At `i`: from version i + 1 to the next. */
-const migrations: readonly ((db: Db) => void)[] = [timesByRange];
+const migrations: readonly ((db: Db) => void)[] = [timesByRange, revokedTokens];
 
 export function versionOf(db: Db): number {
   return Number(db.pragma('user_version', { simple: true }));
@@ -46,6 +46,11 @@ function timesByRange(db: Db): void {
     ${creating('inboxes_waits')}
     ${creating('inboxes_ends')}
   `);
+}
+
+/** Version 2 knew the tokens of a user only all together. */
+function revokedTokens(db: Db): void {
+  db.exec(`${creating('revoked_tokens')} ${creating('revoked_tokens_until')}`);
 }
 
 /** The statement of schema.sql that creates it. */

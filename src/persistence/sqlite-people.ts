@@ -28,6 +28,8 @@ export class People {
   readonly #standing: Statement<[number], { disabled: number; revokedAt: number }>;
   readonly #revoke: Statement<[number, number]>;
   readonly #disable: Statement<[number, number]>;
+  readonly #revokeToken: Statement<[number, string, number | null]>;
+  readonly #revokedToken: Statement<[number, string], number>;
   readonly #condemnAll: Statement<[number]>;
   readonly #open: Statement<[number], Row>;
   readonly #insert: Statement<[string, number, number, string, number]>;
@@ -59,6 +61,11 @@ export class People {
     this.#standing = db.prepare('select disabled, revoked_at as revokedAt from users where id = ?');
     this.#revoke = db.prepare('update users set revoked_at = max(revoked_at, ?) where id = ?');
     this.#disable = db.prepare('update users set disabled = ? where id = ?');
+    // Whoever names the later end, or none, is believed: a token is rather refused too long.
+    this.#revokeToken = db.prepare(
+      'insert into revoked_tokens (user, jti, until) values (?, ?, ?) on conflict do update set until = max(until, excluded.until)',
+    );
+    this.#revokedToken = db.prepare<[number, string], number>('select 1 from revoked_tokens where user = ? and jti = ?').pluck();
     this.#condemnAll = db.prepare("update connections set closing = 'revoked' where user = ? and closing is null");
     this.#open = db.prepare('select node, connection, device from connections where user = ? and closing is null order by since, connection');
     this.#insert = db.prepare('insert or ignore into connections (node, connection, user, device, since) values (?, ?, ?, ?, ?)');
@@ -94,10 +101,11 @@ export class People {
 
   /** Nothing is changed where the connection is rejected. Victims are given until they are gone, in case an answer was lost. */
   connect(operation: Of<'connect'>, ts: number): Outcome {
-    const { user, device, connection, again, issuedAt } = operation;
+    const { user, device, connection, again, issuedAt, jti } = operation;
     const id = this.#users.id(user);
     const { disabled = 0, revokedAt = 0 } = this.#standing.get(id) ?? {};
     if (disabled === 1 || (revokedAt > 0 && issuedAt <= revokedAt)) return { code: 'revoked' };
+    if (jti !== undefined && this.#revokedToken.get(id, jti) !== undefined) return { code: 'revoked' };
     if (!again) {
       const victims = this.#victims(id, operation);
       if (victims === 'rejected') return { code: 'rejected' };
@@ -123,6 +131,10 @@ export class People {
     if (disabled === false) return;
     this.#revoke.run(ts, id);
     this.#condemnAll.run(id);
+  }
+
+  revokeToken({ user, jti, until }: Of<'revokeToken'>): void {
+    this.#revokeToken.run(this.#users.id(user), jti, until);
   }
 
   disconnect({ connection }: Of<'disconnect'>, ts: number): void {

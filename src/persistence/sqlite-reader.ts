@@ -39,6 +39,7 @@ export class SqliteReader implements StoreReader {
   readonly #downward: Statement<[number, number, number, number | null, number | null], EntryRow>;
   readonly #epochEnd: Statement<[string], number>;
   readonly #entryId: Statement<[number, number], number>;
+  readonly #disabled: Statement<[string], number>;
   readonly #presence: Statement<[string], { status: number; lastSeen: number }>;
 
   constructor(data: string, open?: OpenDatabase) {
@@ -65,6 +66,7 @@ export class SqliteReader implements StoreReader {
       )
       .pluck();
     this.#entryId = db.prepare<[number, number], number>('select id from entries where room = ? and seq = ?').pluck();
+    this.#disabled = db.prepare<[string], number>('select disabled from users where name = ?').pluck();
     this.#presence = db.prepare('select status, last_seen as lastSeen from presence p join users u on u.id = p.user where u.name = ?');
   }
 
@@ -90,6 +92,8 @@ export class SqliteReader implements StoreReader {
         return this.#lists.page(query);
       case 'presence':
         return { users: query.users.map((user) => this.#oneUser(user)) };
+      case 'standing':
+        return { disabled: this.#disabled.get(query.user) === 1 };
       case 'delivery':
         return this.#inboxes.delivery(query);
     }

@@ -109,6 +109,9 @@ export class Session {
       case 'revoke':
         this.#people.revoke(operation, turn.ts);
         break;
+      case 'revokeToken':
+        this.#people.revokeToken(operation);
+        break;
       case 'prune':
         return this.#people.prune(operation, turn.ts);
       case 'presence':

@@ -121,6 +121,7 @@ export const routeTable = {
   'DELETE /api/v1/users/:user/connections': { by: backend, sends: [] },
   'DELETE /api/v1/users/:user/connections/:connection': { by: backend, sends: [] },
   'POST /api/v1/users/:user/revoke': { by: backend, sends: ['revoke'] },
+  'POST /api/v1/users/:user/tokens/revoke': { by: backend, sends: ['revoke'] },
   'PUT /api/v1/users/:user/disabled': { by: backend, sends: ['disable'] },
 } as const satisfies { readonly [route: string]: { readonly by: readonly Caller[]; readonly sends: readonly Op[] } };
 

@@ -3,7 +3,7 @@
  * the client's types are inferred from them (types only: no zod in a browser). A new op starts here.
  */
 import { z } from 'zod';
-import { deviceBytesMax, listMax, pageMax } from './limits.ts';
+import { deviceBytesMax, jtiMax, listMax, pageMax } from './limits.ts';
 import { isRoomName, isUserName, nameUnitsMax } from './names.ts';
 
 const id = z.int().min(1).optional();
@@ -23,6 +23,9 @@ const cursor = z.string().max(2_048).optional();
 const content = { body: z.unknown().optional(), bin: z.instanceof(Uint8Array).optional(), body64: z.base64().optional() };
 /** Who a backend (an API key) acts for; refused from clients. */
 const as = user.optional();
+
+/** A token by its claims: the id, and the end, in seconds as a token has it. */
+const token = z.strictObject({ jti: z.string().min(1).max(jtiMax), exp: z.int().min(0).optional() });
 
 /** What each may do is in authorize.ts. */
 export const role = z.enum(['owner', 'admin', 'moderator', 'member', 'muted', 'invited', 'banned']);
@@ -88,7 +91,7 @@ export const commands = {
   unwatch: z.strictObject({ op: z.literal('unwatch'), id, users }),
 
   // For the backend API only.
-  revoke: z.strictObject({ op: z.literal('revoke'), id, users }),
+  revoke: z.strictObject({ op: z.literal('revoke'), id, users, token: token.optional() }),
   disable: z.strictObject({ op: z.literal('disable'), id, users, disabled: z.boolean() }),
 } as const;
 

@@ -39,7 +39,7 @@ type Fields = {
   watch: { users: string[] };
   unwatch: { users: string[] };
   /** These two are for the backend API. */
-  revoke: { users: string[] };
+  revoke: { users: string[]; token?: { jti: string; exp?: number } };
   disable: { users: string[]; disabled: boolean };
 };
 

@@ -11,6 +11,8 @@ export const idMax = Number.MAX_SAFE_INTEGER;
 /** Rooms of one `resume`, users of one `who` or `watch`. */
 export const listMax = 1_000;
 export const pageMax = 200;
+/** Characters in the id of a token. */
+export const jtiMax = 256;
 export const pageDefault = 50;
 export const deviceBytesMax = 64;
 

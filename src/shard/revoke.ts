@@ -5,6 +5,7 @@
 import { maySend } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
+import type { Operation } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
 import { failure } from './kept.ts';
 import type { UserDirectory } from './user-directory.ts';
@@ -13,6 +14,7 @@ export function revoke(users: UserDirectory, connection: Connection, command: Co
   const { id, op } = command;
   if (!maySend(connection.service ? 'service' : 'user', op)) return effects.refuse(connection, id, op, new CodedError('forbidden'));
   const disabled = command.op === 'disable' ? command.disabled : null;
+  const token = command.op === 'revoke' ? command.token : undefined;
   const names = [...new Set(command.users)];
   let left = names.length;
   let failed: CodedError | null = null;
@@ -23,14 +25,20 @@ export function revoke(users: UserDirectory, connection: Connection, command: Co
     else effects.refuse(connection, id, op, failed);
   };
   for (const user of names) {
-    const accepted = effects.commit({ type: 'revoke', user, disabled }, (outcome) => {
+    const accepted = effects.commit(operationOf(user, token, disabled), (outcome) => {
       const unsure = typeof outcome === 'object' && outcome.code === 'storage' && outcome.unsure === true;
       const error = unsure ? new CodedError('restarted') : failure(outcome);
       // On the way to the gateway ahead of the answer: the sockets are closed when the backend hears of it. They are as well where
       // it may have been stored: nothing stays open on a token that may be revoked.
-      if ((error === null || unsure) && disabled !== false) users.find(user)?.revoked(effects);
+      if ((error === null || unsure) && disabled !== false) users.find(user)?.revoked(token?.jti, effects);
       settled(error);
     });
     if (!accepted) settled(new CodedError('busy'));
   }
+}
+
+function operationOf(user: string, token: Command<'revoke'>['token'], disabled: boolean | null): Operation {
+  if (token === undefined) return { type: 'revoke', user, disabled };
+  const { jti, exp } = token;
+  return { type: 'revokeToken', user, jti, until: exp === undefined || exp * 1_000 > Number.MAX_SAFE_INTEGER ? null : exp * 1_000 };
 }

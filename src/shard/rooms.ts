@@ -1,5 +1,6 @@
 /** The active rooms of a shard: makes their actors on first use, puts idle ones away, and knows which have something to flush. */
 import type { FilledOptions } from '../options.ts';
+import { mayActFor } from '../protocol/authorize.ts';
 import { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import { dmName } from '../protocol/names.ts';
@@ -48,6 +49,21 @@ export class Rooms {
   }
 
   command(connection: Connection, command: RoomCommand, effects: RoomEffects, bytes: number): void {
+    const user = 'as' in command ? command.as : undefined;
+    if (user === undefined || !mayActFor(connection.service ? 'service' : 'user')) return this.#command(connection, command, effects, bytes);
+    // Who is disabled may do nothing, whoever does it for him; his connections were closed, a backend asks each time.
+    const refuse = (error: CodedError): void => effects.refuse(connection, command.id, command.op, error);
+    effects.read(
+      { read: 'standing', user },
+      ({ disabled }) => {
+        if (disabled) refuse(new CodedError('forbidden', `${user} is disabled`, 'as'));
+        else this.#command(connection, command, effects, bytes);
+      },
+      refuse,
+    );
+  }
+
+  #command(connection: Connection, command: RoomCommand, effects: RoomEffects, bytes: number): void {
     const name = command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room;
     const room = this.#room(name);
     if (command.op === 'subscribe') this.#note(connection, room);

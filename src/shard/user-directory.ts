@@ -6,8 +6,9 @@ import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import type { ConnectionId, InboxItem, InboxLoss, Operation } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
-import { type Hello, UserActor, type UserLimits } from './user.ts';
+import { UserActor } from './user.ts';
 import { listRooms } from './user-rooms.ts';
+import type { Hello, UserLimits } from './user-session.ts';
 
 type Prune = Extract<Operation, { type: 'prune' }>;
 

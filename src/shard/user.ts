@@ -6,38 +6,17 @@
  *               │   └──rejected, no room──▶ refused
  *               └──no room, after a restart of the shard──▶ stalled ──tick──▶ connecting
  */
-import type { FilledOptions } from '../options.ts';
-import { type CloseReason, CodedError } from '../protocol/codes.ts';
-import type { Command } from '../protocol/commands.ts';
+import { type CloseReason, CodedError, type ErrorCode } from '../protocol/codes.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, InboxItem, InboxLoss, Outcome } from '../thread/messages.ts';
 import type { Connection, Effects, Waker } from './actor.ts';
 import { failure } from './kept.ts';
 import { UserInbox } from './user-inbox.ts';
 import { UserPresence } from './user-presence.ts';
-
-export type UserLimits = Pick<FilledOptions, 'connectionsPerUserMax' | 'connectionPolicy' | 'devicesMax' | 'presenceGraceMs' | 'watchesMax' | 'inboxItemsMax'>;
+import { admission, evict, type Hello, open, type Session, type UserCommand, type UserLimits } from './user-session.ts';
 
 /** Commands of one connection kept while its `connect` is on its way, which after a restart of the shard they may overtake. */
 const waitingMax = 64;
-
-/** The state of all sessions that are open. */
-const open: Session['state'] = { is: 'open' };
-
-export type Hello = Pick<Session, 'again' | 'named' | 'issuedAt' | 'told'>;
-type UserCommand = Command<'ack' | 'status'>;
-type Session = {
-  readonly connection: Connection;
-  /** Whether the client named its device: then a ghost of the same device is replaced. */
-  readonly named: boolean;
-  /** The gateway had it welcomed by an earlier incarnation of this shard. */
-  readonly again: boolean;
-  /** When its token was issued, ms. */
-  readonly issuedAt: number;
-  /** An earlier incarnation may have connected it and died of it. */
-  readonly told?: true;
-  state: { is: 'connecting' | 'stalled'; waiting: UserCommand[]; idle: boolean } | { is: 'open' };
-};
 
 export class UserActor implements Waker {
   readonly user: string;
@@ -65,9 +44,13 @@ export class UserActor implements Waker {
     this.#wake(this);
   }
 
-  hello(connection: Connection, { again, named, issuedAt, told }: Hello, effects: Effects): void {
-    if (this.#sessions.has(connection.id)) return;
-    const session: Session = { connection, named, again, issuedAt, ...(told && { told }), state: { is: 'connecting', waiting: [], idle: false } };
+  hello(connection: Connection, hello: Hello, effects: Effects): void {
+    const known = this.#sessions.get(connection.id);
+    if (hello.renews) return known === undefined ? undefined : this.#renew(known, hello, effects);
+    if (known !== undefined) return;
+    const { again, named, issuedAt, jti, told } = hello;
+    const state: Session['state'] = { is: 'connecting', waiting: [], idle: false };
+    const session: Session = { connection, named, again, issuedAt, ...(jti !== undefined && { jti }), ...(told && { told }), state };
     this.#sessions.set(connection.id, session);
     this.#connect(session, effects);
   }
@@ -83,10 +66,12 @@ export class UserActor implements Waker {
     this.wake();
   }
 
-  /** The store has it: who is admitted is closed. Those on their way to the store are judged there, by their tokens. */
-  revoked(effects: Effects): void {
+  /** The store has it: who is admitted (with that token) is closed. Those on their way to the store are judged there, by their tokens. */
+  revoked(jti: string | undefined, effects: Effects): void {
     const connections: ConnectionId[] = [];
-    for (const [id, { again, state }] of this.#sessions) if (again || state.is === 'open') connections.push(id);
+    for (const [id, session] of this.#sessions) {
+      if ((session.again || session.state.is === 'open') && (jti === undefined || session.jti === jti)) connections.push(id);
+    }
     if (connections.length > 0) effects.tell({ t: 'evict', connections, close: 'revoked' });
   }
 
@@ -157,20 +142,30 @@ export class UserActor implements Waker {
   }
 
   #connect(session: Session, effects: Effects): void {
-    const { connection, named, again, issuedAt } = session;
-    const { connectionsPerUserMax: perUserMax, connectionPolicy: policy, devicesMax } = this.#limits;
     this.presence.expect();
-    const accepted = effects.commit(
-      { type: 'connect', user: this.user, device: connection.device, named, connection: connection.id, perUserMax, policy, devicesMax, again, issuedAt },
-      (outcome) => {
-        this.presence.expected();
-        this.#answered(session, outcome, effects);
-        this.wake();
-      },
-    );
+    const accepted = effects.commit(admission(session, session, this.#limits), (outcome) => {
+      this.presence.expected();
+      this.#answered(session, outcome, effects);
+      this.wake();
+    });
     if (accepted) return;
     this.presence.expected();
     this.#untold(session, session.told === true, effects);
+  }
+
+  /** The store judges a fresh token as it does those of a connection that is there. Of a revocation behind it, the answer comes behind this one's. */
+  #renew(session: Session, token: Hello, effects: Effects): void {
+    const { id } = session.connection;
+    const tell = (refused: ErrorCode | null): void => effects.tell({ t: 'renewed', connection: id, refused });
+    const accepted = effects.commit(admission(session, token, this.#limits), (outcome) => {
+      const code = typeof outcome === 'number' ? 'internal' : outcome.code;
+      if (code === 'connected') {
+        session.issuedAt = token.issuedAt;
+        session.jti = token.jti;
+        tell(null);
+      } else tell(code === 'revoked' ? 'auth-failed' : code === 'storage' ? 'storage' : 'internal');
+    });
+    if (!accepted) tell('busy');
   }
 
   #answered(session: Session, outcome: Outcome, effects: Effects): void {
@@ -271,11 +266,4 @@ export class UserActor implements Waker {
     this.presence.flush(effects, ticking);
     this.#inbox.flush(effects, ticking);
   }
-}
-
-/** One message for each reason. */
-function evict(victims: readonly { connection: ConnectionId; close: CloseReason }[], effects: Effects): void {
-  const reasons = new Map<CloseReason, ConnectionId[]>();
-  for (const { connection, close } of victims) reasons.set(close, [...(reasons.get(close) ?? []), connection]);
-  for (const [close, connections] of reasons) effects.tell({ t: 'evict', connections, close });
 }

@@ -30,7 +30,8 @@ export type ToShard =
   | { t: 'open'; connection: ConnectionId; user: string; device: string; format: Format; service: boolean; scopes: string[] }
   /** To the user's home shard only, after `open`. Answered by `welcome` or `refuse`; `again` (after a shard's death) by nothing. */
   /** `told`: an earlier thread of the shard may have heard it, and connected it, without having been able to say so. */
-  | { t: 'hello'; connection: ConnectionId; again: boolean; issuedAt: number; told?: true }
+  /** `jti`: the id of its token, where that has one. `renews`: a known connection asks whether it may go on with this token; answered by `renewed`. */
+  | { t: 'hello'; connection: ConnectionId; again: boolean; issuedAt: number; jti?: string; told?: true; renews?: true }
   /** Follow `room` without a command: the broadcast room at hello, and every subscription after a shard's death. */
   | { t: 'follow'; connection: ConnectionId; room: string; position: Position | 'mark'; presence: boolean }
   /** A refreshed token gave the connection other scopes: to every shard that has it open. */
@@ -82,6 +83,8 @@ export type ToGateway =
   | { t: 'forget'; roomKey: RoomKey }
   | { t: 'welcome'; connection: ConnectionId; epoch: string; inbox: { head: number; acked: number }; allMark: number; revokedAt: number }
   | { t: 'refuse'; connection: ConnectionId; close: CloseReason }
+  /** To a `hello` that renews: null, or why it may not and stays as it was. */
+  | { t: 'renewed'; connection: ConnectionId; refused: ErrorCode | null }
   /** Close these connections of this node: victims of a limit, of the same device, or of a revocation. */
   | { t: 'evict'; connections: ConnectionId[]; close: CloseReason }
   /** One shard's part of a command that was split by shard; lists of the same field are concatenated. */
@@ -173,12 +176,16 @@ export type Operation =
       again: boolean;
       /** When the token was issued, ms; 0: it does not say. Nobody who is disabled, and no token of before a revocation, is admitted (`revoked`). */
       issuedAt: number;
+      /** Nor is a token that was revoked by it. */
+      jti?: string;
     }
   /**
    * Tokens of the user that were issued until now are refused from now on, and his connections are victims. `disabled`: all of them, until it is
    * `false` again, which revokes nothing; null: as it was.
    */
   | { type: 'revoke'; user: string; disabled: boolean | null }
+  /** One token of the user is refused from now on; `until`: when it ends by itself, null: nobody said. Who is connected with it is closed by the shard. */
+  | { type: 'revokeToken'; user: string; jti: string; until: number | null }
   | { type: 'disconnect'; user: string; connection: ConnectionId }
   /**
    * After a shard's death, for the users placed in it: this node's connections through the number `through` that are not
@@ -255,6 +262,7 @@ export type ReadQuery =
   | { read: 'inbox'; user: string; after: number; limit: number; bytesMax: number }
   | { read: 'rooms'; user: string; scope: 'mine' | 'public'; filter: string; after: string; limit: number }
   | { read: 'presence'; users: string[] }
+  | { read: 'standing'; user: string }
   | { read: 'delivery'; room: string; mid: string; user: string | null };
 
 export type ReadReply = {
@@ -264,6 +272,7 @@ export type ReadReply = {
   inbox: StoredInbox;
   rooms: { rooms: RoomSummary[]; after: string | null };
   presence: { users: Presence[] };
+  standing: { disabled: boolean };
   delivery: { sender: string | null; deliveries: (Delivery & { state: DeliveryState })[] };
 };
 export type ReadKind = keyof ReadReply;

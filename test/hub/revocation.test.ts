@@ -12,13 +12,15 @@ const key = 'a key of a backend, long enough to be one';
 const options = { production: true, jwtSecrets: [`k:${secret}`], apiKeys: [`shop:${key}`], origins: ['https://x.example'], opsPort: 0, refreshGraceMs: 100 };
 const hub = await startHub({ ...options, rateLimit: 0, openCommandsMax: 5_000, tailItemsMax: 16, shards: 2 });
 const cuts: string[] = [];
+let made = 0;
 afterAll(() => process.stdout.write(`time from the ok to the end at the socket: ${cuts.join(', ')}\n`));
 
 /** `age`: seconds since it was issued. The hub takes tokens of the same second as a revocation for older ones. */
-async function token(user: string, { age = 60, seconds = 3_600, iat = true } = {}): Promise<string> {
+async function token(user: string, { age = 60, seconds = 3_600, iat = true, jti = '' } = {}): Promise<string> {
   const now = Math.floor(Date.now() / 1_000);
   const jwt = new SignJWT({}).setProtectedHeader({ alg: 'HS256', kid: 'k' }).setSubject(user);
   if (iat) jwt.setIssuedAt(now - age);
+  if (jti !== '') jwt.setJti(jti);
   return await jwt.setExpirationTime(now + seconds).sign(new TextEncoder().encode(secret));
 }
 const connect = async (user: string, given?: string): Promise<RawClient> => RawClient.connect(hub.url, { token: given ?? (await token(user)) });
@@ -81,6 +83,50 @@ describe('tokens', () => {
     expect((await connect('bob', late)).welcome?.user).toBe('bob');
   });
 
+  it('H9 one revoked by its id closes who is on it and nobody else, is refused from then on, also by refresh and after a restart of the hub', async () => {
+    const [lost, kept, next] = await Promise.all(['lost', 'kept', 'next'].map((jti) => token('dora', { jti })));
+    const [thief, owner, moved, other] = await Promise.all([connect('dora', lost), connect('dora', kept), connect('dora', lost), connect('other')]);
+    await moved.ok('refresh', { token: next });
+    await other.ok('create', { room: 'hall' });
+    for (const client of [thief, owner, moved]) await client.ok('subscribe', { room: 'hall' });
+    const exp = Math.floor(Date.now() / 1_000) + 3_600;
+    const acted = operator('POST', '/users/dora/tokens/revoke', { jti: 'lost', exp });
+    expect((await timed('revoke by id', acted, thief.closed)).code).toBe(4506);
+    expect(await acted).toEqual({ user: 'dora', jti: 'lost' });
+    await other.ok('publish', { room: 'hall', body: 'after' });
+    await Promise.all([owner, moved].map((client) => client.next('entry', ({ body }) => body === 'after')));
+    expect(thief.entries('hall')).toEqual([]);
+    expect(await refusal(lost as string)).toEqual(['auth-failed', 4506]);
+    expect(await owner.refused('refresh', { token: lost })).toBe('auth-failed');
+    await hub.restart();
+    expect(await refusal(lost as string)).toEqual(['auth-failed', 4506]);
+    expect(await refusal(await token('dora', { jti: 'lost', age: -60 }))).toEqual(['auth-failed', 4506]);
+    expect((await connect('dora', kept)).welcome?.user).toBe('dora');
+    expect((await connect('eli', await token('eli', { jti: 'lost' }))).welcome?.user).toBe('eli');
+  });
+
+  it('R6 nobody acts for who is disabled, until he is enabled', async () => {
+    const [owner, guest] = await Promise.all([connect('owner'), connect('fay')]);
+    await owner.ok('create', { room: 'desk' });
+    await guest.ok('join', { room: 'desk' });
+    const status = async (path: string, body: Frame, method = 'POST'): Promise<[number, unknown]> => {
+      const headers = { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json' };
+      const answer = await fetch(`${hub.http}/api/v1${path}`, { method, headers, body: JSON.stringify(body) });
+      return [answer.status, ((await answer.json()) as { error?: { code: string } }).error?.code];
+    };
+    const tries = async () => [
+      await status('/rooms/desk/messages', { from: 'fay', body: 1 }),
+      await status('/users/owner/messages', { from: 'fay', body: 1 }),
+      await status(`/rooms/of%20fay%20${made++}`, { owner: 'fay' }, 'PUT'),
+    ];
+    expect((await tries()).map(([code]) => code)).toEqual([200, 200, 201]);
+    await operator('PUT', '/users/fay/disabled', { disabled: true });
+    expect(await tries()).toEqual(Array.from({ length: 3 }, () => [403, 'forbidden']));
+    expect((await status('/rooms/desk/messages', { body: 'in nobody’s name' }))[0]).toBe(200);
+    await operator('PUT', '/users/fay/disabled', { disabled: false });
+    expect((await tries()).map(([code]) => code)).toEqual([200, 200, 201]);
+  });
+
   it('R6 clients cannot revoke or disable anybody', async () => {
     const eve = await connect('eve');
     expect(await eve.refused('revoke', { users: ['other'] })).toBe('forbidden');
@@ -95,7 +141,6 @@ describe('tokens', () => {
 
 describe('rights in a room', () => {
   const big = 'x'.repeat(2_000);
-  let made = 0;
 
   /** A private room with a log far longer than its tail, and a member who replays all of it. */
   async function catchingUp(user: string): Promise<{ owner: RawClient; member: RawClient; room: string; replay(): Promise<unknown> }> {
