@@ -9,6 +9,7 @@ import { CodedError, type ErrorCode } from '../protocol/codes.ts';
 import { isOp } from '../protocol/commands.ts';
 import type { Header } from '../protocol/header.ts';
 import { ScanError } from '../protocol/header.ts';
+import { PublishFrame } from '../protocol/publish-frame.ts';
 import { scan } from '../protocol/scan.ts';
 import { parseCommand } from '../protocol/validate.ts';
 import type { Clock } from '../thread/clock.ts';
@@ -50,6 +51,7 @@ const nothing: Header = { op: '', id: undefined, room: undefined, to: undefined,
 
 export class Inbound {
   readonly #deps: InboundDeps;
+  readonly #publish = new PublishFrame();
 
   constructor(deps: InboundDeps) {
     this.#deps = deps;
@@ -100,7 +102,7 @@ export class Inbound {
     if (this.#deps.session.hold(connection, bytes)) return;
     let header: Header;
     try {
-      header = scan(bytes, connection.format);
+      header = connection.format === 'json' && this.#publish.read(bytes) ? this.#publish.header() : scan(bytes, connection.format);
     } catch (error) {
       if (!(error instanceof CodedError)) throw error;
       this.#unreadable(connection, error, bytes.length);

@@ -1,7 +1,7 @@
 /** UTF-8: whether bytes are well-formed, how long a text will be, and short texts without a call into the engine. Browser-safe. */
 
-/** Longer texts are decoded by the engine. */
-const shortBytes = 32;
+/** Longer texts are decoded by the engine. A UUID has 36. */
+const shortBytes = 40;
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The text of the bytes from `start` to `end`, a byte order mark kept. Throws `TypeError` where they are not UTF-8. */

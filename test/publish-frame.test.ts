@@ -1,8 +1,9 @@
-/** What the short way reads of a JSON frame is what decoding it says, and is taken only where the text is what would be stored. */
+/** What the short pass reads of a JSON frame is what scanning and decoding it say, and is taken only where the text is what would be stored. */
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { decode } from '../src/protocol/codec.ts';
 import { CodedError } from '../src/protocol/codes.ts';
+import { PublishFrame } from '../src/protocol/publish-frame.ts';
 import { scanJson } from '../src/protocol/scan-json.ts';
 import { contentOf, parseCommand } from '../src/protocol/validate.ts';
 import { PublishReader } from '../src/shard/publish-reader.ts';
@@ -10,6 +11,7 @@ import { PublishReader } from '../src/shard/publish-reader.ts';
 const bodyBytesMax = 400;
 const mid = '0199c1d3-7a11-7000-8000-5d3c6e1f0a42';
 const reader = new PublishReader();
+const frame = new PublishFrame();
 
 type Fields = { body?: unknown; bin?: Uint8Array; body64?: string };
 const contentBy = (fields: Fields): unknown => {
@@ -21,14 +23,24 @@ const contentBy = (fields: Fields): unknown => {
   }
 };
 
-/** By both ways: null where the short one does not take it. */
+/** By both ways: null where the short one does not take it, which it never does where a scan refuses. */
 function compare(text: string): { read: unknown; decoded: unknown } {
   const bytes = Buffer.from(text);
   const read = reader.read(bytes);
+  const short = frame.read(bytes) ? frame.header() : null;
+  let header: unknown = null;
+  try {
+    header = scanJson(bytes);
+  } catch (error) {
+    if (!(error instanceof CodedError)) throw error;
+  }
+  if (short !== null) expect(short).toEqual(header);
+  expect(read === null).toBe(short === null);
+  if (header === null || read === null) return { read, decoded: null };
   const command = parseCommand(decode(text, 'json'));
   if (command.op !== 'publish' && command.op !== 'direct') throw new Error(`the frame is a ${command.op}`);
   const outcome = (fields: Fields): unknown => ({ ...fields, body: contentBy(fields) });
-  return { read: read === null ? null : outcome(read as Fields), decoded: outcome(command as Fields) };
+  return { read: outcome(read as Fields), decoded: outcome(command as Fields) };
 }
 
 /** JSON texts of all spellings: as `JSON.stringify` writes them, and with blanks, escapes, other numbers and keys that come twice. */
@@ -66,7 +78,7 @@ const name = fc.oneof(
   { weight: 8, arbitrary: fc.constantFrom('general', 'room-7', 'a.b_c', 'x'.repeat(100)) },
   { weight: 1, arbitrary: fc.constantFrom('ж', 'a b', 'x'.repeat(101)) },
 );
-const frame = fc
+const spelling = fc
   .record({
     direct: fc.boolean(),
     name,
@@ -79,27 +91,27 @@ const frame = fc
     const fields = direct ? ['"op":"direct"', `"to":"${name}"`] : ['"op":"publish"', `"room":"${name}"`];
     fields.push(`"body":${body}`, ...extra.filter((field) => !direct || !/ephemeral|echo/.test(field)));
     return `{${space}${[...fields.slice(order), ...fields.slice(0, order)].join(',')}}`;
-  })
-  .filter((text) => {
-    try {
-      scanJson(Buffer.from(text));
-      return true;
-    } catch {
-      return false;
-    }
+  });
+/** Now and then with a letter that is missing, or another in its place. */
+const damaged = fc
+  .tuple(spelling, fc.integer({ min: 0, max: 3 }), fc.nat(), fc.constantFrom('', ' ', ',', '"', '0', '}', 'e', '-'))
+  .map(([text, chance, place, letter]) => {
+    if (chance > 0) return text;
+    const at = place % text.length;
+    return text.slice(0, at) + letter + text.slice(at + 1);
   });
 
 it('V3 V7 a message that is read without being decoded is the same command, with the same body to store', () => {
   const seen = { read: 0, decoded: 0 };
   fc.assert(
-    fc.property(frame, (text) => {
+    fc.property(damaged, (text) => {
       const { read, decoded } = compare(text);
       if (read !== null) expect(read).toEqual(decoded);
       seen[read === null ? 'decoded' : 'read']++;
     }),
     { numRuns: 1_500, seed: 20_261 },
   );
-  expect(Math.min(seen.read, seen.decoded)).toBeGreaterThan(250);
+  expect(Math.min(seen.read, seen.decoded)).toBeGreaterThan(200);
 });
 
 it('V3 a body that is spelled as it is stored is not decoded, and one in any other spelling is', () => {
@@ -118,7 +130,11 @@ it('V3 a body that is spelled as it is stored is not decoded, and one in any oth
     '[1,["a"],{}]',
     '{"text":"hi","to":[1,2],"of":{"text":1}}',
   ];
-  for (const body of plain) expect(compare(with_(body)).read).toEqual(compare(with_(body)).decoded);
+  for (const body of plain) {
+    const { read, decoded } = compare(with_(body));
+    expect(read).toEqual(decoded);
+    expect(read).not.toBeNull();
+  }
   const other = [
     '"a\\n"',
     '"\\u0061"',
@@ -134,8 +150,13 @@ it('V3 a body that is spelled as it is stored is not decoded, and one in any oth
     '{"b":1,"10":2}',
     '{"a" :1}',
     '{"\\u0061":1}',
+    '{"a":{"__proto__":1}}',
+    `${'['.repeat(16)}1${']'.repeat(16)}`,
+    `[${'1,'.repeat(2_000)}1]`,
+    ...['tru', 'nulL', 'falsy', '[1,]', '[1', '{"a"}', '{1:1}', '{"a":1', '01', '-', '1-1', '"a', '[1}', '{"a":1]', '', '{,}', '"\t"'],
   ];
   for (const body of other) expect(compare(with_(body)).read).toBeNull();
+  expect(compare(with_(`${'['.repeat(15)}1${']'.repeat(15)}`)).read).not.toBeNull();
 });
 
 it('R1 the envelope of a message is read in any order of its fields, and what is unusual in it is left to the schema', () => {
@@ -162,6 +183,12 @@ it('R1 the envelope of a message is read in any order of its fields, and what is
     '{"op":"publish","room":"general","body":1,"mid":"7"}',
     `{"op":"publish","room":"general","body":1,"mid":"${mid.toUpperCase()}"}`,
     '{"op":"publish","room":"general","body":1} ',
+    '{"op":"publish","room":"general","body":1,"room":"other"}',
+    '{"op":"publish","op":"publish","room":"general","body":1}',
+    '{"op":"publish","room":"general","body":1,"body":2}',
+    '{"op":"publish","room":"general","body":1,}',
+    '{"op":"publish","room":"general","body":1}}',
+    '{"op":"publish","room":"general""body":1}',
   ];
-  for (const text of unusual) expect(reader.read(Buffer.from(text))).toBeNull();
+  for (const text of unusual) expect(compare(text).read).toBeNull();
 });
