@@ -109,6 +109,7 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
     }
     if (whats.includes('shard')) await calmWindow('shard');
   }
+  const replacedInAll = Object.values(await statsOf(hub)).reduce((sum, { restarts = 0 }) => sum + restarts, 0);
   const violations = await crowd.end();
   if (whats.includes('shard')) {
     for (const { how, others, beside } of strikes)
@@ -123,6 +124,7 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
   return {
     figures: {
       faults: strikes.length,
+      threadsReplaced: replacedInAll,
       acked: crowd.acked,
       lost: violations.filter((line) => line.startsWith('I1')).length,
       ...named('pauseMaxMsOf', pauses),
