@@ -116,11 +116,15 @@ export class Threads {
 
   /** Shards first: what they have under way still reaches the store. The writer last: the last to close the file leaves no WAL. */
   async stop(graceMs: number): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
     this.#stalls?.close();
-    await Promise.all([this.#spare.close(), ...this.#shards.map((shard) => shard.stop(graceMs))]);
-    await Promise.all(this.#readers.map((reader) => reader.stop(graceMs)));
-    await this.#persistence.stop(graceMs);
+    try {
+      await Promise.all([this.#spare.close(), ...this.#shards.map((shard) => shard.stop(graceMs))]);
+      await Promise.all(this.#readers.map((reader) => reader.stop(graceMs)));
+      await this.#persistence.stop(graceMs);
+    } finally {
+      // Until then those who are still needed are watched: shards would wait for a writer that hangs.
+      if (this.#timer !== null) clearInterval(this.#timer);
+    }
   }
 
   ready(): { ready: boolean; reasons: string[] } {
