@@ -49,7 +49,9 @@ describe('poison', () => {
   });
 
   it('R7 a command is named also where its shard dies before it is decoded, after its turn by a rejection, or when its append is answered', async () => {
-    const ways = [{ poisonDecoded: 'loop' }, { poison: 'reject' }, { poisonSettled: 'throw' }];
+    // Too many keys for the hub to read it without decoding it.
+    const keys = Object.fromEntries(names.map((name) => [name, 0]));
+    const ways = [{ poisonDecoded: 'loop', ...keys }, { poison: 'reject' }, { poisonSettled: 'throw' }];
     const hub = await brittleHub({ shards: ways.length });
     const fates = ways.map(async (body, shard) => {
       const client = await RawClient.connect(hub.url, { user: 'alice', format: 'json' });
