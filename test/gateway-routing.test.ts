@@ -143,6 +143,21 @@ describe('routing', () => {
     expect(client.pushes).toEqual([]);
   });
 
+  it('P2 a refused watch forgets nobody that was watched before: its successor is told of him', async () => {
+    hub = await stand();
+    const { client, number } = await hub.join();
+    const first = client.ok('watch', { users: ['bob'] });
+    const granted = await hub.shard.command('watch');
+    hub.shard.link.push({ t: 'part', connection: number, id: granted.command.id as number, part: { users: [] } });
+    await first;
+    const second = client.command('watch', { users: ['bob', 'eve'] });
+    const failed = await hub.shard.command('watch');
+    hub.shard.reply(number, failed.command.id as number, { op: 'error', code: 'busy', message: '', retry: true });
+    expect((await second).code).toBe('busy');
+    hub.gateway.detachShard(0);
+    expect(await hub.attach(0).next('watch')).toMatchObject({ connection: number, users: ['bob'] });
+  });
+
   it('resume is split by shard and answered with the number of rooms that are followed; without id it is carried out and not answered', async () => {
     hub = await stand({ shards: 2 });
     const [r0 = '', r1 = ''] = spread('room', 2);

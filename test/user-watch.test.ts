@@ -110,6 +110,22 @@ test('a watch that the store could not answer is refused and leaves nothing behi
   expect(users.size).toBe(0);
 });
 
+test('P2 a watch that fails takes back nothing that another one of the same users was answered for', () => {
+  for (const order of ['failed first', 'answered first']) {
+    const { connect, ask, effects, turn, tick } = startPresence();
+    const alice = effects.connection('alice');
+    ask(alice, 'watch', 'bob');
+    ask(alice, 'watch', 'bob');
+    if (order === 'answered first') effects.reads.reverse();
+    turn(() => (order === 'failed first' ? effects.fail('presence', new CodedError('busy')) : effects.answer('presence', { users: [] })));
+    turn(() => (order === 'failed first' ? effects.answer('presence', { users: [] }) : effects.fail('presence', new CodedError('busy'))));
+    effects.take(alice);
+    connect('bob');
+    tick(2_000);
+    expect(effects.statuses(alice), order).toEqual(['bob online']);
+  }
+});
+
 test('unwatch and the end of the watcher end the pushes, and an actor of nobody is dropped', () => {
   const { connect, close, ask, say, tick, watcherOf, effects, users } = startPresence();
   const first = watcherOf('bob');

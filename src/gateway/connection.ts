@@ -120,7 +120,7 @@ export class Connection extends Sender {
   bearer: string | null;
   phase: Phase;
   readonly rooms = new FewMap<string, Subscription>();
-  readonly watches = new FewMap<string, true>();
+  readonly watches = new FewMap<string, number>();
   /** Monotonic; null: the token does not expire. */
   expiresAt: number | null = null;
   /** Of its token, ms of the wall clock; 0: it does not say, Infinity: there was none. And until when its user's tokens were revoked at its welcome. */

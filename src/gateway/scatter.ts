@@ -16,6 +16,9 @@ import { asked, refused } from './subscriptions.ts';
 type ScatterOp = 'who' | 'watch' | 'unwatch' | 'resume' | 'revoke' | 'disable';
 type ScatterCommand = Command<ScatterOp>;
 type OpenScatter = OpenCommand & { is: 'scatter' };
+/** In place of the id of the `watch` that has yet to be answered. */
+const granted = 0;
+
 export type Split = { command: ScatterCommand; names: Map<number, string[]> };
 
 export class Scatter {
@@ -74,6 +77,7 @@ export class Scatter {
     }
     if (command.waiting.size > 0) return;
     sender.commands.delete(id);
+    if (command.op === 'watch' && sender instanceof Connection) watching(sender, command);
     sender.answer({ op: 'ok', id, ...(command.op === 'resume' ? { rooms: command.lists.rooms?.length ?? 0 } : command.lists) });
   }
 
@@ -82,7 +86,7 @@ export class Scatter {
     for (const names of command.names.values()) {
       for (const name of names) {
         if (command.op === 'resume') refused(connection, name, id);
-        else if (command.op === 'watch') connection.watches.delete(name);
+        else if (command.op === 'watch' && connection.watches.get(name) === id) connection.watches.delete(name);
       }
     }
   }
@@ -99,6 +103,11 @@ export class Scatter {
   }
 }
 
+/** Granted: no refusal of another one takes them back. */
+function watching({ watches }: Connection, { names }: OpenScatter): void {
+  for (const users of names.values()) for (const user of users) watches.set(user, granted);
+}
+
 function isSplit(command: Command): command is ScatterCommand {
   return routes[command.op] === 'users' || routes[command.op] === 'rooms';
 }
@@ -111,7 +120,7 @@ function partOf(command: ScatterCommand, names: string[]): Record<string, unknow
 function note(connection: Connection, op: ScatterCommand['op'], names: string[], shard: number, id: number): void {
   for (const name of names) {
     if (op === 'resume') asked(connection, name, shard, id);
-    else if (op === 'watch') connection.watches.set(name, true);
+    else if (op === 'watch' && !connection.watches.has(name)) connection.watches.set(name, id);
     else if (op === 'unwatch') connection.watches.delete(name);
   }
 }

@@ -17,16 +17,22 @@ export function presenceCommand(users: UserDirectory, connection: Connection, co
     return;
   }
   const added = op === 'watch' ? users.watch(connection, names) : [];
-  if (added === null) {
-    effects.refuse(connection, id, op, new CodedError('limit', 'the connection watches as many users as it may'));
-    return;
-  }
+  const full = new CodedError('limit', 'the connection watches as many users as it may');
+  if (added === null) return effects.refuse(connection, id, op, full);
   const tell = (presences: Presence[]): void => {
-    if (op === 'watch') told(users, connection, presences);
+    if (op === 'watch') {
+      // An earlier one of the same users may have failed meanwhile, and taken back what it had added.
+      if (connection.open && users.watch(connection, names) === null) return effects.refuse(connection, id, op, full);
+      told(users, connection, presences);
+    }
     effects.part(connection, id, { users: presences });
   };
   look(users, names, effects, tell, (error) => {
-    users.unwatch(connection, added);
+    // Not those that another one was answered for.
+    users.unwatch(
+      connection,
+      added.filter((name) => users.find(name)?.presence.asking(connection.id)),
+    );
     effects.refuse(connection, id, op, error);
   });
 }

@@ -106,6 +106,11 @@ export class UserPresence implements Keeper<Status | null> {
     if (!this.#watchers.has(connection.id)) this.#watchers.set(connection.id, { connection, told: 'asking' });
   }
 
+  /** It watches, and was told nothing yet. */
+  asking(id: ConnectionId): boolean {
+    return this.#watchers?.get(id)?.told === 'asking';
+  }
+
   unwatch(id: ConnectionId): void {
     if (this.#watchers?.delete(id) && this.#watchers.size === 0) this.#watchers = null;
   }
