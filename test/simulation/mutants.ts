@@ -4,6 +4,7 @@
  */
 import { RoomState } from '../../src/shard/room-state.ts';
 import { Tail } from '../../src/shard/tail.ts';
+import { UserActor } from '../../src/shard/user.ts';
 import { UserCursor } from '../../src/shard/user-cursor.ts';
 import { UserDirectory } from '../../src/shard/user-directory.ts';
 import { UserInbox } from '../../src/shard/user-inbox.ts';
@@ -25,6 +26,7 @@ export const bugs: readonly Bug[] = [
   { bug: 'a replay begins one entry late', patch: () => wrap(Tail.prototype, 'from', (from) => (seq: number, bytes: number) => from(seq + 1, bytes)) },
   { bug: 'who joins late sees what was before', patch: () => wrap(RoomState.prototype, 'floor', () => () => ({ first: 1, reason: 'trimmed' as const })) },
   { bug: 'nobody asks what a dead writer had announced', patch: () => wrap(UserInbox.prototype, 'recheck', () => () => undefined) },
+  { bug: 'who is revoked stays connected', patch: () => wrap(UserActor.prototype, 'revoked', () => () => undefined) },
   { bug: 'connections that a dead shard knew of stay', patch: () => wrap(UserDirectory.prototype, 'prune', () => () => undefined) },
 ];
 

@@ -37,17 +37,17 @@ const actions = {
   ack: 8,
   ask: 4,
   ephemeral: 3,
+  remove: 1,
+  end: 1,
+  revoke: 1,
 } as const;
-/** Only where there is one node: another, which missed what was deleted, does not catch up with the room yet. */
-const endings = { remove: 1, end: 1, revoke: 1 } as const;
-type Action = keyof typeof actions | keyof typeof endings;
+type Action = keyof typeof actions;
 /** What matters most where not everybody may everything. */
 const closely: ReadonlySet<Action> = new Set(['subscribe', 'grant', 'kick', 'settings', 'remove', 'end']);
 const faults = ['shard', 'writer', 'lost-answer', 'reader', 'node', 'all', 'restore', 'pause', 'full-disk', 'clock', 'backup', 'cut', 'flood'] as const;
 type Fault = (typeof faults)[number];
 
-const table = tableOf(actions);
-const tableOfOne = [...table, ...tableOf(endings)];
+const table: readonly Action[] = (Object.entries(actions) as [Action, number][]).flatMap(([action, weight]) => new Array<Action>(weight).fill(action));
 
 export class Plan {
   readonly #world: World;
@@ -65,8 +65,7 @@ export class Plan {
     const duration = scheduler.between(200, 2_500);
     scheduler.after(20, clientStrand, () => this.#opening());
     const many = actionsFrom + random.int(actionsTo - actionsFrom);
-    for (let i = 0; i < many; i++)
-      scheduler.after(scheduler.between(0, duration), clientStrand, () => this.#act(random.pick(this.#world.canRestore ? table : tableOfOne)));
+    for (let i = 0; i < many; i++) scheduler.after(scheduler.between(0, duration), clientStrand, () => this.#act(random.pick(table)));
     const wrong = random.int(faultsMax + 1);
     for (let i = 0; i < wrong; i++) scheduler.after(scheduler.between(0, duration), clientStrand, () => this.#break(random.pick(faults)));
     return duration;
@@ -258,8 +257,4 @@ export class Plan {
   #neighbours(client: SimClient): string[] {
     return this.#world.users().filter((user) => this.#world.homeOf(user) === this.#world.homeOf(client.user) && this.#world.scheduler.chance(0.6));
   }
-}
-
-function tableOf(weights: Partial<Record<Action, number>>): Action[] {
-  return (Object.entries(weights) as [Action, number][]).flatMap(([action, weight]) => new Array<Action>(weight).fill(action));
 }
