@@ -56,16 +56,17 @@ export class Rooms {
     effects.read(
       { read: 'standing', user },
       ({ disabled }) => {
-        if (disabled) refuse(new CodedError('forbidden', `${user} is disabled`, 'as'));
-        else this.#command(connection, command, effects, bytes);
+        if (disabled) return refuse(new CodedError('forbidden', `${user} is disabled`, 'as'));
+        // What the witness says is about something else by now.
+        this.#witness.step(connection.id, stepBytes(command.op, roomOf(connection, command), 'mid' in command ? command.mid : null, user));
+        this.#command(connection, command, effects, bytes);
       },
       refuse,
     );
   }
 
   #command(connection: Connection, command: RoomCommand, effects: RoomEffects, bytes: number): void {
-    const name = command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room;
-    const room = this.#room(name);
+    const room = this.#room(roomOf(connection, command));
     if (command.op === 'subscribe') this.#note(connection, room);
     room.command(connection, command, effects, bytes);
   }
@@ -216,4 +217,8 @@ export class Rooms {
     payload.writeDoubleBE(state.headSeq);
     this.#bus.publish(topicPrefix + state.name, payload);
   }
+}
+
+function roomOf(connection: Connection, command: RoomCommand): string {
+  return command.op === 'direct' ? dmName(command.as ?? connection.user, command.to) : command.room;
 }
