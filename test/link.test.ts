@@ -42,6 +42,20 @@ describe('Link', () => {
     expect(arena.subarray(0, 8).toString()).toBe('helloyou');
   });
 
+  it('bytes arrive as they were written, however many a batch has', async () => {
+    const { a, got, next } = pair();
+    for (const size of [1, 100, 2_048, 2_049, 10_000, 500_000, 7]) {
+      const arrived = next();
+      a.frame(3, Buffer.alloc(size, size % 251));
+      a.frame(4, Buffer.from('end'));
+      await arrived;
+      const { list, arena } = got.at(-1) as Got;
+      expect(list).toEqual([3, 0, size, 4, size, 3]);
+      expect(arena.subarray(0, size).equals(Buffer.alloc(size, size % 251))).toBe(true);
+      expect(arena.subarray(size, size + 3).toString()).toBe('end');
+    }
+  });
+
   it('without credit nothing travels: it collects, and goes as one batch with the credit', async () => {
     const { a, b, got, next } = pair({ creditBatches: 1, itemsMax: 100, bytesMax: 1_000_000 });
     b.hold();
@@ -145,16 +159,38 @@ describe('Arena', () => {
     const big = Buffer.alloc(100_000, 'x');
     expect(arena.put(Buffer.from('ab'))).toBe(0);
     expect(arena.put(big)).toBe(2);
-    const first = Buffer.from(arena.take() as ArrayBuffer);
+    const taken = arena.take();
+    expect(taken).toBeInstanceOf(ArrayBuffer); // to be handed over
+    const first = Buffer.from(taken as ArrayBuffer);
     expect(first.subarray(0, 2).toString()).toBe('ab');
     expect(first.subarray(2, 100_002).equals(big)).toBe(true);
     arena.put(Buffer.from('zz'));
     expect(first.subarray(0, 2).toString()).toBe('ab');
-    expect(
-      Buffer.from(arena.take() as ArrayBuffer)
-        .subarray(0, 2)
-        .toString(),
-    ).toBe('zz');
+    const few = arena.take() as ArrayBuffer; // of what was sized for many
+    expect(Buffer.from(few).subarray(0, 2).toString()).toBe('zz');
+  });
+
+  it('gives few bytes away as an exact copy and goes on in the same memory', () => {
+    const arena = new Arena();
+    const { buffer } = arena;
+    arena.put(Buffer.from('one'));
+    const one = arena.take() as Uint8Array;
+    expect(one).toBeInstanceOf(Uint8Array);
+    expect(one.buffer.byteLength).toBe(3); // nothing else crosses with it
+    expect(arena.put(Buffer.from('another'))).toBe(0);
+    expect(arena.buffer).toBe(buffer);
+    expect(Buffer.from(one).toString()).toBe('one');
+    expect(arena.taken).toBe(1);
+  });
+
+  it('keeps no large memory for few bytes', () => {
+    const arena = new Arena();
+    arena.put(Buffer.alloc(100_000));
+    for (let i = 0; i < 100; i++) {
+      arena.take();
+      arena.put(Buffer.from('few'));
+    }
+    expect(arena.buffer.length).toBeLessThanOrEqual(4_096);
   });
 
   it('credit that comes with a batch sends what had none', async () => {

@@ -1,14 +1,13 @@
 /**
- * The bytes of one batch, written in place and handed over whole. A batch crosses as one exclusively owned ArrayBuffer in
- * the transfer list: posting a slice of a pooled Buffer would copy its pool, transferring one would empty its siblings
- * (DESIGN 11.10).
+ * The bytes of one batch, written in place. Many are handed over whole, as one exclusively owned ArrayBuffer in the transfer
+ * list: posting a slice of a pooled Buffer would copy its pool, transferring one would empty its siblings (DESIGN 11.10). A
+ * few are copied exactly, which costs less than to hand over memory and to make new memory.
  */
 
-/**
- * Small, since a calm hub sends a thousand batches a second of one message each: what crosses counts in full as memory outside the receiver's heap, and
- * with 16 KiB each the main thread collected its whole heap every second or two.
- */
+/** Small: what crosses counts in full as memory outside the receiver's heap, and so hastens its collection. */
 const arenaBytesMin = 1024;
+/** A calm hub's batches: those of one or two messages. */
+const fewBytes = 2_048;
 
 export class Arena {
   /** Where to write: at `offset`, after `ensure`. Replaced when it grows, so read it anew after each `ensure`. */
@@ -39,14 +38,15 @@ export class Arena {
     return at;
   }
 
-  /** Gives the bytes away (null: there are none) and starts over, sized after the recent batches. */
-  take(): ArrayBuffer | null {
+  /** Gives the bytes away (null: there are none) and starts over, sized after the recent batches. A Uint8Array is a copy, an ArrayBuffer wants to be transferred. */
+  take(): ArrayBuffer | Uint8Array | null {
     if (this.offset === 0) return null;
+    this.taken++;
     // A mean that rises at once and falls slowly: a burst must not leave every later flush with a large empty arena.
     this.#expected = Math.max(arenaBytesMin, this.offset, Math.floor(this.#expected * 0.9));
-    this.taken++;
-    const taken = this.buffer.buffer as ArrayBuffer;
-    this.buffer = Buffer.allocUnsafeSlow(this.#expected);
+    const few = this.offset <= fewBytes && this.buffer.length <= 2 * fewBytes;
+    const taken = few ? new Uint8Array(this.buffer.subarray(0, this.offset)) : (this.buffer.buffer as ArrayBuffer);
+    if (!few) this.buffer = Buffer.allocUnsafeSlow(this.#expected);
     this.offset = 0;
     return taken;
   }

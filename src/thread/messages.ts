@@ -90,9 +90,12 @@ export type ToGateway =
   /** One shard's part of a command that was split by shard; lists of the same field are concatenated. */
   | { t: 'part'; connection: ConnectionId; id: number; part: Record<string, unknown[]>; error?: { code: ErrorCode; message: string } };
 
-/** One posted batch of either direction: the list, and the bytes that its offsets point into (transferred, owned by the receiver). `credit`: batches of the other
- * direction that were worked off. `last`: the sender has no credit left, so that it waits for the answer. */
-export type WireBatch<T> = { list: (number | T)[]; arena: ArrayBuffer | null; credit: number; last: boolean };
+/**
+ * One posted batch of either direction: the list; batches of the other direction that were worked off; whether the sender has no credit left, so that it waits
+ * for the answer; and the bytes that the list's offsets point into, owned by the receiver. An array, since names of properties would be written and looked up
+ * again for each of a thousand small batches a second.
+ */
+export type WireBatch<T> = [list: (number | T)[], credit: number, last: boolean, bytes: ArrayBuffer | Uint8Array | null];
 
 // ---------------------------------------------------------------- shard ⇄ persistence
 

@@ -66,12 +66,12 @@ function neverStale(operations: Operations, model: SimModel): Operations {
   });
 }
 
-type Batch = { list: unknown[] };
+type Batch = [list: unknown[], ...rest: unknown[]];
 
 /** A shard's batch to its gateway, as records of numbers and objects; anything else is null. */
 function recordsOf(from: string, message: unknown): unknown[][] | null {
-  if (!from.startsWith('shard') || typeof message !== 'object' || message === null || !('list' in message)) return null;
-  const { list } = message as Batch;
+  if (!from.startsWith('shard') || !Array.isArray(message)) return null;
+  const [list] = message as Batch;
   const records: unknown[][] = [];
   for (let i = 0; i < list.length; ) {
     const length = typeof list[i] === 'number' ? strides[list[i] as keyof typeof strides] : 1;
@@ -81,10 +81,14 @@ function recordsOf(from: string, message: unknown): unknown[][] | null {
   return records;
 }
 
+function withList([, ...rest]: Batch, list: unknown[]): Batch {
+  return [list, ...rest];
+}
+
 function withoutRecords(kind: number): NonNullable<Mutant['tamper']> {
   return (from, to, message) => {
     const records = to.startsWith('gateway') ? recordsOf(from, message) : null;
-    return records === null ? message : { ...(message as Batch), list: records.filter((record) => record[0] !== kind).flat() };
+    return records === null ? message : withList(message as Batch, records.filter((record) => record[0] !== kind).flat());
   };
 }
 
@@ -98,7 +102,7 @@ function lateAttach(): NonNullable<Mutant['tamper']> {
       from,
       records.filter(([kind]) => kind === toGateway.attach),
     );
-    return { ...(message as Batch), list: [...records.filter(([kind]) => kind !== toGateway.attach), ...late].flat() };
+    return withList(message as Batch, [...records.filter(([kind]) => kind !== toGateway.attach), ...late].flat());
   };
 }
 
