@@ -38,10 +38,10 @@ const visitsPerHour = 28_000;
 const secondsPerDeath = 180;
 const warmDeaths = 12;
 /** At each rest; and where the rest is disturbed, so many. */
-const looks = 3;
+const looks = 2;
 const looksMax = 12;
 /** On a slow machine there are fewer rounds. */
-const loadMsMax = 450_000;
+const loadMsMax = 660_000;
 /** Fits into a page of the file: what does not is read past the cache, and would not fill it. */
 const oldBytes = 3_000;
 const oldAtOnce = 80;
@@ -70,9 +70,9 @@ export const row: FaultRow<Size> = {
     deaths: 1,
   },
   full: {
-    rounds: 32,
-    warmRounds: 10,
-    roundMs: 11_000,
+    rounds: 40,
+    warmRounds: 12,
+    roundMs: 9_000,
     probeSeconds: 5,
     people: 100,
     rooms: 20,
@@ -92,7 +92,7 @@ export const row: FaultRow<Size> = {
 
   async run({ rounds, warmRounds, roundMs, probeSeconds, oldMiB, deaths, ...size }, kit) {
     const began = performance.now();
-    const hub = await kit.hub({ env: inspected, heartbeatMs: 1_000, heartbeatGraceMs: 2_000, presenceGraceMs: 0, ...small, ...unmet });
+    const hub = await kit.hub({ env: inspected, heartbeatMs: 1_000, heartbeatGraceMs: 3_000, presenceGraceMs: 0, ...small, ...unmet });
     const memory = await Memory.of(hub);
     kit.defer(() => memory.close());
     await fillCaches(hub, oldMiB);
@@ -104,7 +104,7 @@ export const row: FaultRow<Size> = {
     let walMiB = 0;
     const wal = path(hub.data, 'hubbub.db-wal');
     for (let round = 1; round <= rounds && performance.now() - began < loadMsMax; round++) {
-      await day.round(roundMs);
+      await day.round(roundMs, round <= warmRounds);
       walMiB = Math.max(walMiB, existsSync(wal) ? statSync(wal).size / 2 ** 20 : 0);
       const sample = await atRest(day, memory, hub, unrest);
       samples.push({ ...sample, seconds: (round * roundMs) / 1_000 });

@@ -70,10 +70,10 @@ export class Day {
     this.perSecond = Math.min(this.#size.perSecondMax, (most / seconds) * loadShare);
   }
 
-  /** One round of load, until its last command is answered. */
-  async round(ms: number): Promise<void> {
+  /** One round of load, until its last command is answered. `hard`: with worse faults than come later, so that what they take of memory for a while has been taken. */
+  async round(ms: number, hard: boolean): Promise<void> {
     this.#until = performance.now() + ms;
-    await Promise.all([this.#load(), this.#faults(), ...Array.from({ length: this.#size.visitors }, (_, lane) => this.#visits(lane))]);
+    await Promise.all([this.#load(), this.#faults(hard), ...Array.from({ length: this.#size.visitors }, (_, lane) => this.#visits(lane))]);
   }
 
   /** Until everybody has everything, and only those who stay are there; in vain for so long at most. */
@@ -155,18 +155,20 @@ export class Day {
     }
   }
 
-  async #faults(): Promise<void> {
+  async #faults(hard: boolean): Promise<void> {
     const { random } = this.#kit;
     for (;;) {
       await passed(this.#size.faultEveryMs * (0.5 + random.next()));
       if (performance.now() + this.#size.faultlessMs > this.#until) return;
-      if (random.int(10) === 0) {
+      const stops = random.int(10) === 0;
+      if (stops || hard) {
         process.kill(this.#hub.pid, 'SIGSTOP');
-        await passed(stoppedMs);
+        await passed(hard ? 2 * stoppedMs : stoppedMs);
         process.kill(this.#hub.pid, 'SIGCONT');
         this.counts.stops++;
-      } else {
-        for (const link of [...this.#proxy.links]) if (random.int(5) === 0) link.cut(random.pick<Cut>(['fin', 'rst', 'silent']));
+      }
+      if (!stops || hard) {
+        for (const link of [...this.#proxy.links]) if (hard || random.int(5) === 0) link.cut(random.pick<Cut>(['fin', 'rst', 'silent']));
         this.counts.cuts++;
       }
     }
