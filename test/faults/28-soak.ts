@@ -17,9 +17,10 @@ import { exceeds, type Slope, slopeOf } from './slope.ts';
 import { Day, type DaySize } from './working-day.ts';
 
 type Size = DaySize & {
-  /** Of which the first `warmRounds` are not counted: code gets fast. */
+  /** Those that count. They follow on `hardRounds` with worse faults, and on as many others as it takes to `warmVisits`: code gets fast, and tables as large as they get. */
   rounds: number;
-  warmRounds: number;
+  hardRounds: number;
+  warmVisits: number;
   roundMs: number;
   probeSeconds: number;
   /** What the database holds before: more than its page caches. */
@@ -56,7 +57,8 @@ export const row: FaultRow<Size> = {
   target: `at rest after each round of load, with caches and tails full and with more churn than an hour of a soak has (${visitsPerHour.toLocaleString('en')} visits), memory after a full collection, resident size, descriptors and handles grow by ≤ ${growthMaxMiBPerHour} MiB (or one) per hour of load, as surely as two standard errors tell, and by ≤ ${growthMaxMiBPerHour} MiB with the visits of an hour or with a death of a thread every ${secondsPerDeath / 60} minutes; nobody stays in a table; write-ahead log ≤ ${walMiBMax} MiB`,
   gate: {
     rounds: 1,
-    warmRounds: 0,
+    hardRounds: 0,
+    warmVisits: 0,
     roundMs: 1_500,
     probeSeconds: 0.4,
     people: 20,
@@ -70,8 +72,9 @@ export const row: FaultRow<Size> = {
     deaths: 1,
   },
   full: {
-    rounds: 40,
-    warmRounds: 12,
+    rounds: 30,
+    hardRounds: 6,
+    warmVisits: 4_000,
     roundMs: 9_000,
     probeSeconds: 5,
     people: 100,
@@ -90,7 +93,7 @@ export const row: FaultRow<Size> = {
 
   needs: withoutProc,
 
-  async run({ rounds, warmRounds, roundMs, probeSeconds, oldMiB, deaths, ...size }, kit) {
+  async run({ rounds, hardRounds, warmVisits, roundMs, probeSeconds, oldMiB, deaths, ...size }, kit) {
     const began = performance.now();
     const hub = await kit.hub({ env: inspected, heartbeatMs: 1_000, heartbeatGraceMs: 3_000, presenceGraceMs: 0, ...small, ...unmet });
     const memory = await Memory.of(hub);
@@ -103,14 +106,16 @@ export const row: FaultRow<Size> = {
     const unrest: string[] = [];
     let walMiB = 0;
     const wal = path(hub.data, 'hubbub.db-wal');
-    for (let round = 1; round <= rounds && performance.now() - began < loadMsMax; round++) {
-      await day.round(roundMs, round <= warmRounds);
+    let round = 0;
+    while (samples.length < rounds && performance.now() - began < loadMsMax) {
+      const warm = round >= hardRounds && day.counts.visits >= warmVisits;
+      await day.round(roundMs, ++round <= hardRounds);
       walMiB = Math.max(walMiB, existsSync(wal) ? statSync(wal).size / 2 ** 20 : 0);
-      const sample = await atRest(day, memory, hub, unrest);
-      samples.push({ ...sample, seconds: (round * roundMs) / 1_000 });
+      const sample = { ...(await atRest(day, memory, hub, unrest)), seconds: (round * roundMs) / 1_000 };
+      if (warm) samples.push(sample);
       kit.say(`round ${round}: ${day.counts.visits} visits, ${sample.liveMiB.toFixed(2)} MiB live, ${sample.rssMiB.toFixed(2)} MiB resident`);
     }
-    const loaded = samples.length * roundMs;
+    const loaded = round * roundMs;
 
     kit.say(`the load is over: ${kit.recorder.events.length} events to be looked at`);
     const logs = await readLogs(hub.url, day.rooms, kit.recorder);
@@ -118,25 +123,24 @@ export const row: FaultRow<Size> = {
     const alive = residentKiB(hub.pid) > 0;
     await day.end();
 
-    const warm = samples.slice(warmRounds);
     const { counts, followers, acks } = day;
     /** How many hours of a soak the visits of an hour of this load are worth. */
     const haste = counts.visits / visitsPerHour / (loaded / 3_600_000);
     const slopes: Record<string, Slope> = {
-      liveMiBPerHour: slopeOf(warm, ({ liveMiB }) => liveMiB),
-      rssMiBPerHour: slopeOf(warm, ({ rssMiB }) => rssMiB),
-      filesPerHour: slopeOf(warm, ({ files }) => files),
-      handlesPerHour: slopeOf(warm, ({ handles }) => handles),
+      liveMiBPerHour: slopeOf(samples, ({ liveMiB }) => liveMiB),
+      rssMiBPerHour: slopeOf(samples, ({ rssMiB }) => rssMiB),
+      filesPerHour: slopeOf(samples, ({ files }) => files),
+      handlesPerHour: slopeOf(samples, ({ handles }) => handles),
     };
     for (const name of ['live', 'rss']) {
       const { perHour, error } = slopes[`${name}MiBPerHour`] as Slope;
       slopes[`${name}MiBPerVisitsOfAnHour`] = { perHour: perHour / haste, error: error / haste };
     }
     const afterDeaths = (await heldAfterDeaths(deaths, kit)).map((held, n) => ({ seconds: n * secondsPerDeath, ...held })).slice(warmDeaths);
-    const telling = warm.length >= tellingSamples && afterDeaths.length >= tellingSamples;
+    const telling = samples.length >= tellingSamples && afterDeaths.length >= tellingSamples;
     slopes.mainMiBPerDeathsOfAnHour = slopeOf(afterDeaths, ({ liveMiB }) => liveMiB);
     slopes.mainHandlesPerDeathsOfAnHour = slopeOf(afterDeaths, ({ handles }) => handles);
-    const last = warm.at(-1);
+    const last = samples.at(-1);
     return {
       figures: {
         perSecond: Math.round(day.perSecond),
