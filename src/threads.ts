@@ -37,8 +37,6 @@ export class Threads {
   #stalls: Stalls | null = null;
   readonly #deps: { clock: Clock; log: Log };
   readonly #diskWarnBytes: number;
-  /** The main thread's, which the first reader watches. */
-  readonly #turns = new SharedArrayBuffer(4);
   #gateway: Gateway | null = null;
   #timer: NodeJS.Timeout | null = null;
   #failed: Error | null = null;
@@ -78,7 +76,7 @@ export class Threads {
       spec('reader', index, {
         filename: storeModule,
         name: 'runReader',
-        task: () => ({ options: store, turns: index === 0 ? this.#turns : null }),
+        task: persistenceTask,
         started: (thread) => this.#linkStore(thread),
       }),
     );
@@ -111,7 +109,7 @@ export class Threads {
     await this.#persistence.start();
     await Promise.all(this.#readers.map((reader) => reader.start()));
     await Promise.all(this.#shards.map((shard) => shard.start()));
-    this.#stalls = new Stalls(this.#deps.clock, this.#deps.log, new Int32Array(this.#turns));
+    this.#stalls = new Stalls(this.#deps.clock, this.#deps.log);
   }
 
   /** Shards first: what they have under way still reaches the store. The writer last: the last to close the file leaves no WAL. */

@@ -5,10 +5,8 @@
 import type { MessagePort } from 'node:worker_threads';
 import { systemClock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
-import { stackOfMain } from '../thread/main-stack.ts';
 import type { Control, FromThread } from '../thread/messages.ts';
 import { type Barred, Barrier } from '../thread/quarantine.ts';
-import { StallWatch } from '../thread/stall-watch.ts';
 import { Witness } from '../thread/witness.ts';
 import { DiskSpace } from './disk-space.ts';
 import { ReadServer } from './reader.ts';
@@ -27,8 +25,7 @@ export type PersistenceTask = {
   diskWarnBytes: number;
   barred: Barred;
 };
-/** `turns`: of the main thread, for the one that watches it. */
-export type ReaderTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions; turns: SharedArrayBuffer | null };
+export type ReaderTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions };
 
 /** The loop of a thread, as the control port drives it. */
 type Served = {
@@ -72,17 +69,15 @@ export async function runPersistence({ control, witness: memory, options, shards
   }
 }
 
-export async function runReader({ control, witness: memory, options, turns }: ReaderTask): Promise<void> {
+export async function runReader({ control, witness: memory, options }: ReaderTask): Promise<void> {
   const witness = new Witness(memory);
   const still = witness.beat();
   const reader = new SqliteReader(options.data);
-  const watch = turns === null ? null : new StallWatch({ turns: new Int32Array(turns), clock: systemClock, log: logTo(control), stack: stackOfMain });
   const server = new ReadServer(reader, systemClock, logTo(control), witness);
   try {
     await serve(control, server);
   } finally {
     still();
-    watch?.close();
     server.release();
     await reader.close();
     control.close();

@@ -14,24 +14,20 @@ const tellMs = 500;
 export class Stalls {
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Counted up at every look, for whom watches from another thread (stall-watch.ts). */
-  readonly #turns: Int32Array;
   readonly #timer: NodeJS.Timeout;
   #last: number;
   #count = 0;
   #total = 0;
   #longest = 0;
 
-  constructor(clock: Clock, log: Log, turns: Int32Array) {
+  constructor(clock: Clock, log: Log) {
     this.#clock = clock;
     this.#log = log;
-    this.#turns = turns;
     this.#last = clock.tick();
     this.#timer = setInterval(() => this.look(), lookMs);
   }
 
   look(): void {
-    Atomics.add(this.#turns, 0, 1);
     const now = this.#clock.tick();
     const ms = Math.round(now - this.#last - lookMs);
     this.#last = now;

@@ -190,7 +190,6 @@ export class Thread {
     const life: Life = { pool, control, witness: new WitnessReader(memory), exited, ready: false, hung: null, silentMs: 0, ageMs: 0 };
     this.#life = life;
     pool.on('error', (error: unknown) => {
-      if (this.#life !== life) return; // what comes behind its end
       this.#deps.log('error', 'worker error', { role: spec.role, index: spec.index, error: String(error) });
       life.hung ??= `its thread could not be started: ${String(error)}`;
       void pool.destroy();
