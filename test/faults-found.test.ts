@@ -74,6 +74,28 @@ describe('a writer that dies after its commit, and a successor that cannot write
     expect(effects.sent.filter(({ to }) => to === backend.id)).toMatchObject([{ refuse: 'storage' }, { refuse: 'restarted' }]);
   });
 
+  it('H7 H8 a connection that may have been let in before its token was revoked, or before others took the places, is not left in the store', () => {
+    for (const [code, close] of [['revoked', 'revoked'] as const, ['rejected', 'connection-limit'] as const]) {
+      const effects = new EffectsRecorder();
+      const users = new UserDirectory('epoch-1', limits);
+      const [resent, told, sure] = [effects.connection('alice'), effects.connection('bob'), effects.connection('cy')];
+      users.hello(resent, { again: false, named: false, issuedAt: 0 }, effects);
+      effects.settle('connect', { code, unsure: true });
+      users.hello(told, { again: false, named: false, issuedAt: 0, told: true }, effects); // by a thread that died since
+      effects.settle('disconnect');
+      effects.settle('connect', { code });
+      users.hello(sure, { again: false, named: false, issuedAt: 0 }, effects);
+      effects.settle('disconnect');
+      effects.settle('connect', { code });
+      users.flush(effects);
+      expect(effects.told).toEqual([resent, told, sure].map(({ id }) => ({ t: 'refuse', connection: id, close })));
+      expect(effects.operations).toMatchObject([
+        { type: 'presence', user: 'alice', status: 'offline' },
+        { type: 'presence', user: 'bob', status: 'offline' },
+      ]);
+    }
+  });
+
   it('R7 a message without a mid is answered unknown, one with a mid as before', () => {
     const node = new RoomNode(new PaperStore());
     const alice = node.client('alice');

@@ -4,7 +4,7 @@
  * so the store knows what it has already.
  */
 import type { MessagePort } from 'node:worker_threads';
-import type { Batch, BatchResult, FromPersistence, InboxItem, InboxLoss, MessageAppend, Operation, ToPersistence } from '../thread/messages.ts';
+import type { Batch, BatchResult, FromPersistence, InboxItem, InboxLoss, MessageAppend, Operation, Outcome, ToPersistence } from '../thread/messages.ts';
 import { fromNoticeColumns } from '../thread/notice-columns.ts';
 import type { Settled } from './actor.ts';
 
@@ -110,8 +110,7 @@ export class Commits {
       for (let i = 0; i < sent.settled.length; i++) {
         this.#handlers.about(roomOf(sent.batch.operations[i]));
         const outcome = result.outcomes[i] ?? { code: 'storage', message: 'no outcome' };
-        const unsure = sent.batch.again > 0 && typeof outcome === 'object' && outcome.code === 'storage';
-        (sent.settled[i] as Settled)(unsure ? { ...outcome, unsure } : outcome, result.ts);
+        (sent.settled[i] as Settled)(sent.batch.again > 0 ? doubted(outcome) : outcome, result.ts);
       }
       this.done += sent.settled.length;
     });
@@ -120,6 +119,13 @@ export class Commits {
   #post(message: ToPersistence): void {
     this.#port?.postMessage(message);
   }
+}
+
+/** What the second writer refuses, the first may have carried out. */
+function doubted(outcome: Outcome): Outcome {
+  if (typeof outcome === 'number') return outcome;
+  const { code } = outcome;
+  return code === 'storage' || code === 'rejected' || code === 'revoked' ? { ...outcome, unsure: true } : outcome;
 }
 
 function bodyBytes(operation: MessageAppend | Operation): number {

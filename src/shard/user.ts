@@ -150,7 +150,7 @@ export class UserActor implements Waker {
     });
     if (accepted) return;
     this.presence.expected();
-    this.#untold(session, session.told === true, effects);
+    this.#refused(session, 'overloaded', session.told === true, effects);
   }
 
   /** The store judges a fresh token as it does those of a connection that is there. Of a revocation behind it, the answer comes behind this one's. */
@@ -174,12 +174,13 @@ export class UserActor implements Waker {
       return;
     }
     const { code } = outcome;
+    const unsure = session.told === true || ('unsure' in outcome && outcome.unsure === true);
     if (code === 'connected') {
       evict(outcome.victims, effects);
       this.#connected(session, outcome, effects);
-    } else if (code === 'revoked') this.#unconnected(session, 'revoked', effects);
-    else if (code === 'rejected') this.#unconnected(session, 'connection-limit', effects);
-    else if (code === 'storage') this.#untold(session, session.told === true || outcome.unsure === true, effects);
+    } else if (code === 'revoked') this.#refused(session, 'revoked', unsure, effects);
+    else if (code === 'rejected') this.#refused(session, 'connection-limit', unsure, effects);
+    else if (code === 'storage') this.#refused(session, 'overloaded', unsure, effects);
     else this.#unconnected(session, 'fault', effects);
   }
 
@@ -221,11 +222,11 @@ export class UserActor implements Waker {
     effects.tell({ t: 'refuse', connection: connection.id, close });
   }
 
-  /** The store could not be told. `unsure`: unless it was by a thread that died since, so it is told of the end in any case. */
-  #untold(session: Session, unsure: boolean, effects: Effects): void {
+  /** The store did not let it in, or could not be told. `unsure`: unless it was by a thread that died since, so it is told of the end in any case. */
+  #refused(session: Session, close: CloseReason, unsure: boolean, effects: Effects): void {
     const { connection, again } = session;
     const here = this.#sessions.get(connection.id) === session;
-    this.#unconnected(session, 'overloaded', effects);
+    this.#unconnected(session, close, effects);
     if (again || !unsure) return;
     this.#left(session, true, effects);
     if (here) this.#disconnect(connection.id, effects);

@@ -208,11 +208,11 @@ export type Outcome =
   | { code: 'ok'; seq: number }
   | { code: 'duplicate'; seq: number }
   | { code: 'stale' | 'conflict' | 'exists' | 'not-found' | 'room-full' | 'inbox-full' }
-  /** `unsure` (of a shard's own making): its batch was sent to two writers, and the one that died may have stored it. */
+  /** `unsure` (of a shard's own making): its batch was sent to two writers, and the one that died may have carried it out. */
   | { code: 'storage'; message: string; unsure?: true }
   /** To `connect`: victims to close on this node, the device's inbox cursor, the highest n, the user's mark in `all:`, and until when tokens are revoked. */
   | { code: 'connected'; victims: { connection: ConnectionId; close: CloseReason }[]; acked: number; head: number; allMark: number; revokedAt: number }
-  | { code: 'rejected' | 'revoked' }
+  | { code: 'rejected' | 'revoked'; unsure?: true }
   /** To `prune`: who went offline by it. */
   | { code: 'pruned'; users: string[] }
   | { code: 'done' };
