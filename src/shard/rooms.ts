@@ -56,7 +56,7 @@ export class Rooms {
     effects.read(
       { read: 'standing', user },
       ({ disabled }) => {
-        if (disabled) return refuse(new CodedError('forbidden', `${user} is disabled`, 'as'));
+        if (disabled) return refuse(new CodedError('forbidden', `${user} is disabled`));
         // What the witness says is about something else by now.
         this.#witness.step(connection.id, stepBytes(command.op, roomOf(connection, command), 'mid' in command ? command.mid : null, user));
         this.#command(connection, command, effects, bytes);
