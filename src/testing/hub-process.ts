@@ -48,6 +48,7 @@ export class HubProcess {
   readonly #ownData: boolean;
   /** Kept over a restart, so that clients find the hub again. */
   port = 0;
+  /** Any free one, for hubs beside each other would take the same. */
   opsPort = 0;
   stdout = '';
   stderr = '';
@@ -83,7 +84,12 @@ export class HubProcess {
     }
     const file = entry ?? fileURLToPath(new URL('../cli/main.js', import.meta.url));
     const heap = heapMiBMax === undefined ? [] : [`--max-old-space-size=${heapMiBMax}`];
-    const words = [...heap, file, 'serve', ...flags({ dev: production !== true, ...options, port: this.port, data: this.data })];
+    const words = [
+      ...heap,
+      file,
+      'serve',
+      ...flags({ dev: production !== true, ...(production && { opsPort: this.opsPort }), ...options, port: this.port, data: this.data }),
+    ];
     const limits = [
       // Ignored, so that a write beyond the limit fails instead of ending the process.
       ...(fileBytesMax === undefined ? [] : [`trap '' XFSZ; ulimit -S -f ${Math.ceil(fileBytesMax / 1024)}`]),
