@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
 import { placeOf } from '../../src/thread/placement.ts';
-import { brittle, order } from '../kit/brittle.ts';
+import { brittle, heapMb, order } from '../kit/brittle.ts';
 import { type Acked, Crowd } from './crowd.ts';
 import { percentile, rounded } from './percentile.ts';
 import { MainThread } from './processes.ts';
@@ -33,8 +33,15 @@ export type ThreadSize = {
 
 const hows = ['throw', 'reject', 'loop', 'memory', 'native'] as const;
 type How = (typeof hows)[number];
-/** In these the struck thread itself takes a processor until it is ended, whatever the hub does. */
-const computing: ReadonlySet<How> = new Set(['loop', 'memory']);
+/**
+ * In these the struck thread itself takes a processor until it is ended, or with its collections more than one, whatever the hub does: they are
+ * compared with another process that does the same.
+ */
+const computing: Readonly<Partial<Record<How, string>>> = {
+  loop: 'for (;;);',
+  memory: `new (require('node:worker_threads').Worker)('const kept = []; for (;;) kept.push(new Array(10_000).fill(kept.length));',
+    { eval: true, resourceLimits: { maxOldGenerationSizeMb: ${heapMb} } }).on('error', () => {});`,
+};
 
 const shards = 2;
 /** Before anything is measured: code gets fast. */
@@ -45,7 +52,7 @@ const windowMs = 50;
 export type Stats = Record<string, Record<string, number>>;
 /**
  * One fault: how long acks of rooms of its thread paused, and what each of the others took, then and beside it: in the calm windows before and
- * after, or, where the fault computes by itself, in one in which another process did so for as long.
+ * after, or, where the fault computes by itself, in one in which another process did the same.
  */
 type Strike = { how: How; pauseMs: number; backMs: number; lagMs: number; calmLagMs: number; busyMs: number; others: number[]; beside: number[] };
 
@@ -74,7 +81,7 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
       // Before as during: the hub is asked just as often.
       await replaced(hub, what, null, size.calmMs);
       const acked = crowd.take();
-      if (last !== null && !computing.has(last.strike.how)) last.strike.beside.push(...last.others(acked));
+      if (last !== null && computing[last.strike.how] === undefined) last.strike.beside.push(...last.others(acked));
       return acked;
     };
     for (const { what, how } of faults) {
@@ -96,9 +103,10 @@ export async function strikeThreads(whats: readonly Struck[], size: ThreadSize, 
       const affected = ({ room }: Acked): boolean => what !== 'shard' || `shard${placeOf(room, shards)}` === struck;
       const others = (some: Acked[]): number[] => some.filter((one) => !affected(one)).map(({ ms }) => ms);
       let beside = others(calm);
-      if (what === 'shard' && computing.has(how)) {
+      const computation = computing[how];
+      if (what === 'shard' && computation !== undefined) {
         crowd.take();
-        await Promise.all([compute(backMs), replaced(hub, what, null, size.calmMs)]);
+        await Promise.all([compute(computation, backMs), replaced(hub, what, null, size.calmMs)]);
         beside = others(crowd.take());
       }
       const pauseMs = longestGap(began, acked.filter(affected));
@@ -227,11 +235,11 @@ function othersFigures(strikes: readonly Strike[], changes: Readonly<Record<stri
   };
 }
 
-/** Keeps one processor busy for so long, in a process of its own. */
-async function compute(ms: number): Promise<void> {
-  const child = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' });
-  const ended = new Promise((resolve) => child.once('exit', resolve));
-  await sleep(ms);
+/** In a process of its own, until it ends by itself, at the latest after so long. */
+async function compute(script: string, ms: number): Promise<void> {
+  const child = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+  await Promise.race([sleep(ms), ended]);
   child.kill('SIGKILL');
   await ended;
 }
