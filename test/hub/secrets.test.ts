@@ -4,11 +4,10 @@
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { SignJWT } from 'jose';
 import { describe, expect, it } from 'vitest';
+import { brittle } from '../kit/brittle.ts';
 import { type Hub, runCommand, startHub, temporaryFolder } from '../kit/hub.ts';
-import { root } from '../kit/paths.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { frame, RawSocket, upgradeRequest } from '../kit/raw-socket.ts';
 
@@ -23,12 +22,6 @@ const config = join(folder, 'hub.json');
 writeFileSync(config, JSON.stringify({ jwtSecrets: [`k1:${secret}`, `k2:${fileSecret}`] }), { mode: 0o600 });
 const environment = { HUBBUB_CONFIG: config, HUBBUB_API_KEYS: `shop:${apiKey}` };
 
-/** Breaks a worker thread from inside on order; the hub knows nothing of it. */
-const faults = {
-  NODE_OPTIONS: `--import=${pathToFileURL(join(root, 'test/fixtures/faults.mjs')).href}`,
-  HUBBUB_FAULTS: orders,
-  HUBBUB_DIST: join(root, 'dist'),
-};
 const seen: string[] = [];
 
 function sign(claims: Record<string, unknown>, key = secret): Promise<string> {
@@ -61,7 +54,7 @@ describe('a secret', () => {
       origins: ['https://chat.example.com'],
       logLevel: 'debug',
       autoCreate: 'on',
-      env: { ...environment, ...faults },
+      env: { ...environment, ...brittle(orders).env },
     });
     const token = await sign({});
     const tokens = [
