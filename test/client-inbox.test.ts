@@ -279,6 +279,15 @@ test('what the inbox lost is told', async () => {
   expect(gaps).toEqual([{ from: 3, to: 8, reason: 'expired' }]);
 });
 
+test('I9 that the inbox stopped is told', async () => {
+  const { hub, open } = scene();
+  const socket = await open();
+  const stops: unknown[] = [];
+  hub.on('inbox-stopped', (stop) => stops.push(stop));
+  socket.say({ op: 'inbox-stopped', n: 3, reason: 'quarantined' });
+  expect(stops).toEqual([{ n: 3, reason: 'quarantined' }]);
+});
+
 test('close says how far the inbox got, even where an ack is on its way', async () => {
   const { hub, open } = scene();
   const socket = await open();

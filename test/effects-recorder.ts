@@ -7,6 +7,7 @@ import type { Presence, Push } from '../src/protocol/pushes.ts';
 import type { Connection, Effects, Pushable, Settled } from '../src/shard/actor.ts';
 import { Feed } from '../src/shard/feed.ts';
 import type { MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply, ToGateway } from '../src/thread/messages.ts';
+import type { Suspect } from '../src/thread/witness.ts';
 
 export type Sent =
   | { to: number; push: Pushable }
@@ -29,6 +30,8 @@ export class EffectsRecorder implements Effects {
   readonly reads: PendingRead[] = [];
   /** How many there were. */
   asked = 0;
+  /** What is set aside. */
+  bars: (suspect: Suspect) => boolean = () => false;
   /** As if the shard's queue of operations were full. */
   full = false;
   readonly #feed = new Feed();

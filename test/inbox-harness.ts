@@ -15,7 +15,7 @@ const limits = {
 } as const;
 
 export function entryOf(n: number, body = `"${n}"`): EntryRecord {
-  return { room: 'dm:alice:bob', seq: n, kind: 'message', mid: null, from: 'alice', ts: n, thread: null, body };
+  return { room: 'dm:alice:bob', seq: n, kind: 'message', mid: `mid ${n}`, from: 'alice', ts: n, thread: null, body };
 }
 export function itemOf(n: number, origin: string | null = null, body?: string): InboxItem {
   return { t: 'inbox', user: 'bob', n, entry: entryOf(n, body), origin };

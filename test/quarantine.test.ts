@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { encode } from '../src/protocol/codec.ts';
 import { Barrier, Quarantine } from '../src/thread/quarantine.ts';
 import { watchRejections } from '../src/thread/rejections.ts';
+import { suspectOfItem } from '../src/thread/suspects.ts';
 import { makeWitness, type Suspect, stepBytes, Witness, WitnessReader } from '../src/thread/witness.ts';
 
 const mid = '01990000-0000-7000-8000-000000000001';
@@ -40,6 +41,19 @@ describe('Witness', () => {
     const { thread, reader } = made();
     thread.step(0, stepBytes('turn', 'general'));
     expect(reader.suspect(userOf)).toEqual({ op: 'turn', room: 'general', mid: null, user: null });
+  });
+
+  it('names an item of an inbox, whatever was there before', () => {
+    const { thread, reader } = made();
+    thread.frame('json', 7, encode({ op: 'publish', room: 'general', mid: other, body: 'x'.repeat(500) }, 'json'));
+    thread.item('dm:Zoë:bob', mid);
+    expect(reader.suspect(userOf)).toEqual({ op: 'inbox', room: 'dm:Zoë:bob', mid, user: null });
+    thread.item('a', null);
+    expect(reader.suspect(userOf)).toEqual({ op: 'inbox', room: 'a', mid: null, user: null });
+    const note = thread.note();
+    thread.step(0, stepBytes('turn', 'general'));
+    if (note !== null) thread.recall(note);
+    expect(reader.suspect(userOf)?.op).toBe('inbox');
   });
 
   it('of a frame larger than it, or written half, it says nothing', () => {
@@ -121,6 +135,15 @@ describe('Quarantine', () => {
     expect(bars.bars('publish', 'elsewhere', mid, 'alice')).toBe(false);
     expect(bars.bars('history', 'general', null, 'alice')).toBe(false);
     expect(bars.refused).toBe(1);
+  });
+
+  it('an item of an inbox is set aside alone, or with its room where it has no mid', () => {
+    for (let i = 0; i < 3; i++) quarantine.crashed(suspectOfItem({ room: 'dm:alice:bob', mid }));
+    for (let i = 0; i < 3; i++) quarantine.crashed(suspectOfItem({ room: 'ops', mid: null }));
+    const bars = barrier();
+    const barred = (room: string, of: string | null): boolean => bars.holds('inbox', room, of, null);
+    expect([barred('dm:alice:bob', mid), barred('dm:alice:bob', other), barred('ops', null), barred('ops', other)]).toEqual([true, false, true, true]);
+    expect(bars.refused).toBe(0);
   });
 
   it('three crashes of different commands set their room aside', () => {

@@ -1,10 +1,12 @@
-/** The promise of an inbox under arbitrary orders of appends, losses, answers, refusals, acks and slow sockets. */
+/** The promise of an inbox under arbitrary orders of appends, losses, answers, refusals, acks and slow sockets, and what is set aside. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CodedError } from '../src/protocol/codes.ts';
 import type { StoredInbox } from '../src/thread/messages.ts';
 import { entryOf, itemOf, lossOf, startInbox } from './inbox-harness.ts';
 
+/** What the reading of an inbox is called where it is set aside. */
+const reading = 'read-inbox';
 /** What the world does next, by turns; numbers choose among what is possible. */
 const event = fc.oneof(
   { weight: 6, arbitrary: fc.record({ does: fc.constant('append' as const), announced: fc.boolean(), own: fc.boolean() }) },
@@ -15,9 +17,11 @@ const event = fc.oneof(
   { weight: 4, arbitrary: fc.record({ does: fc.constant('ack' as const), who: fc.nat(1), share: fc.double({ min: 0, max: 1, noNaN: true }) }) },
   { weight: 1, arbitrary: fc.record({ does: fc.constant('tick' as const) }) },
   { weight: 1, arbitrary: fc.record({ does: fc.constant('recheck' as const) }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('bar' as const), ahead: fc.integer({ min: -3, max: 3 }), reading: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('lift' as const) }) },
 );
 
-test('whatever happens in whatever order, every device gets every number once and in order: as an item, as lost, or as its own', () => {
+test('I2 I6 I9 whatever happens in whatever order, every device gets every number once and in order: as an item, as lost, or as its own', () => {
   fc.assert(
     fc.property(fc.array(event, { maxLength: 80, size: 'max' }), (events) => {
       const { effects, users, connect, notice, turn, tick } = startInbox();
@@ -25,11 +29,15 @@ test('whatever happens in whatever order, every device gets every number once an
       const got: number[][] = [[], []];
       const own = new Set<number>();
       const lost = new Set<number>();
+      /** What is set aside: mids, and the reading. */
+      const barred = new Set<string>();
+      effects.bars = ({ op, mid }) => barred.has(mid ?? op);
       let head = 0;
       const collect = () => {
         connections.forEach((connection, who) => {
           for (const item of effects.inbox(connection)) {
             const [from, to] = typeof item === 'number' ? [item, item] : item;
+            if (typeof item === 'number') expect([...barred]).not.toContain(entryOf(item).mid);
             for (let n = from; n <= to; n++) {
               expect(n).toBeGreaterThan(got[who]?.at(-1) ?? 0);
               got[who]?.push(n);
@@ -78,8 +86,8 @@ test('whatever happens in whatever order, every device gets every number once an
             settle(step.refused);
             break;
           case 'read':
-            if (!step.fails) read(step.limit);
-            else if (effects.reads.length > 0) turn(() => effects.fail('inbox', new CodedError('busy')));
+            if (!step.fails && !barred.has(reading)) read(step.limit);
+            else if (effects.reads.length > 0) turn(() => effects.fail('inbox', new CodedError(barred.has(reading) ? 'quarantined' : 'busy')));
             break;
           case 'drain':
             turn(() => effects.drained(connections[step.who]));
@@ -93,10 +101,17 @@ test('whatever happens in whatever order, every device gets every number once an
           case 'recheck':
             turn(() => users.recheck(effects));
             break;
+          case 'bar':
+            barred.add(step.reading ? reading : `mid ${head + step.ahead}`);
+            break;
+          case 'lift':
+            barred.clear();
+            break;
         }
         collect();
       }
-      // Then the world is kind: everything is answered, every client acks what it got.
+      // Then the world is kind: nothing is set aside, everything is answered, every client acks what it got.
+      barred.clear();
       notice(itemOf(++head));
       for (let i = 0; i < head + 20; i++) {
         while (effects.commits.length > 0) settle(false);

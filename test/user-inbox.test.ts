@@ -1,5 +1,5 @@
 /** Delivery of an inbox: live, fed from the store in pages, with what was lost in its place. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CodedError } from '../src/protocol/codes.ts';
 import { entryOf, itemOf, itemsMax, lossOf, startInbox, stored } from './inbox-harness.ts';
 
@@ -203,4 +203,84 @@ test('a connection that closes while it is fed gets nothing more, gives its turn
   turn(() => effects.settle('presence'));
   tick();
   expect(users.size).toBe(0);
+});
+
+describe('I9 an item that is set aside', () => {
+  const stoppedAt = (n: number) => ({ push: { op: 'inbox-stopped', n, reason: 'quarantined' } });
+  const started = (barred: number) => {
+    const inbox = startInbox();
+    inbox.effects.bars = ({ mid }) => mid === `mid ${barred}`;
+    return inbox;
+  };
+
+  test('stops a page before it, is told once, and comes when that ends', () => {
+    const { effects, users, connect, notice, answer, tick } = started(3);
+    const bob = connect(0, 5);
+    answer(stored(1, 5));
+    expect(effects.take(bob).slice(2)).toMatchObject([stoppedAt(3)]);
+    effects.drained();
+    notice(itemOf(6));
+    tick();
+    expect([effects.sent, effects.reads]).toEqual([[], []]);
+    expect(users.find('bob')?.due).toBe(true);
+    effects.bars = () => false;
+    tick();
+    expect(answer(stored(3, 6))).toMatchObject({ after: 2 });
+    expect(effects.inbox(bob)).toEqual([3, 4, 5, 6]);
+    effects.drained();
+    expect([effects.reads, users.find('bob')?.due]).toEqual([[], false]);
+  });
+
+  test('stops live items before it, those of other rooms too', () => {
+    const { effects, connect, notice, answer, tick } = started(2);
+    const bob = connect();
+    notice(itemOf(1), itemOf(2), itemOf(3));
+    expect(effects.take(bob).slice(1)).toMatchObject([stoppedAt(2)]);
+    effects.bars = () => false;
+    tick();
+    answer(stored(2, 3));
+    expect(effects.inbox(bob)).toEqual([2, 3]);
+  });
+
+  test('holds up nobody who said it himself', () => {
+    const { effects, connect, notice } = started(1);
+    const phone = connect(0, 0, 'phone');
+    notice(itemOf(1, 'phone'), itemOf(2));
+    expect(effects.inbox(phone)).toEqual([2]);
+  });
+
+  test('may be acked unseen, and nothing behind it may', () => {
+    const { effects, connect, notice, answer, ack, settle } = started(1);
+    const bob = connect();
+    notice(itemOf(1), itemOf(2));
+    effects.take(bob);
+    ack(bob, 2, 7);
+    expect(effects.take(bob)).toMatchObject([{ refuse: 'bad-request', field: 'through' }]);
+    ack(bob, 1, 8);
+    settle('ack');
+    expect(answer(stored(2, 2))).toMatchObject({ after: 1 });
+    expect(effects.inbox(bob)).toEqual([2]);
+  });
+
+  test('is told as lost where it is lost meanwhile', () => {
+    const { effects, connect, notice, answer } = started(1);
+    const bob = connect();
+    notice(itemOf(1), itemOf(2), lossOf(1, 1));
+    answer(stored(2, 2));
+    expect(effects.inbox(bob)).toEqual([[1, 1], 2]);
+  });
+
+  test('may be the reading of the inbox', () => {
+    const { effects, connect, turn, tick, answer } = startInbox();
+    effects.bars = ({ op, user }) => op === 'read-inbox' && user === 'bob';
+    const bob = connect(4, 5);
+    turn(() => effects.fail('inbox', new CodedError('quarantined')));
+    tick();
+    expect(effects.take(bob)).toMatchObject([stoppedAt(5)]);
+    expect(effects.reads).toEqual([]);
+    effects.bars = () => false;
+    tick();
+    answer(stored(5, 5));
+    expect(effects.inbox(bob)).toEqual([5]);
+  });
 });

@@ -2,6 +2,7 @@
  * The application's handle: puts together what survives connections (rooms, outbox, inbox, watches, positions) and hands each
  * what concerns it. Made by `connect`; everything else of the client is made here.
  */
+import type { ErrorCode } from '../protocol/codes.ts';
 import type { CommandFields, Op } from '../protocol/inputs.ts';
 import { allRoom } from '../protocol/names.ts';
 import type { Gap, Presence, Push, Reply, Welcome } from '../protocol/pushes.ts';
@@ -27,6 +28,8 @@ export type HubEvents = {
   inbox: InboxItem;
   /** Items of the inbox this user will not get. */
   'inbox-gap': { from: number; to: number; reason: 'dropped' | 'expired' };
+  /** The hub cannot send item `n` of the inbox at present, nor what is behind it; it goes on by itself. */
+  'inbox-stopped': { n: number; reason: ErrorCode };
   broadcast: Entry;
   /** A watched user's status changed. */
   presence: Presence;
@@ -240,6 +243,7 @@ export class Hub {
         break;
       }
       case 'inbox-gap':
+      case 'inbox-stopped':
       case 'closing': {
         // The answers of what is on its way still come; more would only be refused.
         if (push.op === 'closing') this.#outbox.lost();

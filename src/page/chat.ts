@@ -37,6 +37,7 @@ export class Chat {
     this.#hub.on('state', () => events.changed());
     this.#hub.on('inbox', (item) => this.#inbox(item));
     this.#hub.on('inbox-gap', ({ from, to, reason }) => events.notice(`${to - from + 1} waiting messages were ${reason} before you came back.`));
+    this.#hub.on('inbox-stopped', () => events.notice('Your waiting messages are held back for a while: one of them gave the hub trouble.'));
     this.#hub.on('gap', ({ room, from, to }) => events.notice(`Messages ${from} to ${to} of ${room} are no longer available.`));
     this.#hub.on('broadcast', ({ from, body }) =>
       events.notice(`${from ?? 'The hub'} to everybody: ${typeof body === 'string' ? body : JSON.stringify(body)}`),

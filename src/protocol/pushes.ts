@@ -112,6 +112,7 @@ export type Push =
   | ({ op: 'ephemeral'; room: string; from: string | null; ts: number } & Content)
   | ({ op: 'inbox'; n: number } & Entry)
   | { op: 'inbox-gap'; from: number; to: number; reason: 'dropped' | 'expired' }
+  | { op: 'inbox-stopped'; n: number; reason: ErrorCode }
   | ({ op: 'resumed'; id?: number } & Recovery)
   | { op: 'behind'; room: string; head: number }
   | { op: 'gap'; room: string; gaps: Gap[] }

@@ -6,6 +6,7 @@
 import type { CodedError } from '../protocol/codes.ts';
 import type { Push } from '../protocol/pushes.ts';
 import type { ConnectionId, EntryRecord, Format, MessageAppend, Operation, Outcome, ReadKind, ReadQuery, ReadReply, ToGateway } from '../thread/messages.ts';
+import type { Suspect } from '../thread/witness.ts';
 
 export type Connection = {
   readonly id: ConnectionId;
@@ -47,6 +48,8 @@ export interface Effects {
   commit(operation: MessageAppend | Operation, settled: Settled): boolean;
   /** Asks a reader. `failed` where the read could not be done (I/O, reader restarted, too many waiting). */
   read<K extends ReadKind>(query: ReadQuery & { read: K }, done: (reply: ReadReply[K]) => void, failed: (error: CodedError) => void): void;
+  /** Whether that is set aside, having crashed the hub: it is not to be sent or asked for now. */
+  bars(suspect: Suspect): boolean;
   /**
    * Asks for a turn to send the connection a page: at most one turn of a connection at a time, and a bounded number in all,
    * so that a crowd coming back is fed at the pace of its sockets. `turn` must lead to exactly one `page` or `skip`.

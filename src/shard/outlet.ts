@@ -1,24 +1,10 @@
 /**
  * What actors cause, put on the links: replies and pushes as ready frames in the gateway link's arena, entries encoded once
- * per format and room, operations into the next batch. The one place of a shard that encodes.
+ * per format and room, operations into the next batch. The one place of a shard that has anything encoded.
  */
 import type { CodedError } from '../protocol/codes.ts';
 import { errorCodes, retryAfterMsOf } from '../protocol/codes.ts';
-import {
-  binaryOpcode,
-  entryJson,
-  entryMap,
-  ephemeralJson,
-  ephemeralMap,
-  frameBytes,
-  inboxJson,
-  inboxMap,
-  itemJson,
-  itemMap,
-  textOpcode,
-  writeFrameHeader,
-} from '../protocol/frames.ts';
-import { MsgpackWriter } from '../protocol/msgpack-writer.ts';
+import { ephemeralJson, ephemeralMap, itemJson, itemMap } from '../protocol/frames.ts';
 import type { Push } from '../protocol/pushes.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Link } from '../thread/link.ts';
@@ -36,9 +22,11 @@ import {
   toGateway,
 } from '../thread/messages.ts';
 import { Mids } from '../thread/mids.ts';
-import { stepBytes, type Witness } from '../thread/witness.ts';
+import type { Barrier } from '../thread/quarantine.ts';
+import { type Suspect, stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection, Pushable, Settled } from './actor.ts';
 import type { Commits } from './commits.ts';
+import { Encoder } from './encoder.ts';
 import type { Feed } from './feed.ts';
 import type { Pages } from './pages.ts';
 import type { Reads } from './reads.ts';
@@ -53,7 +41,8 @@ export type OutletDeps = {
   pages: Pages;
   clock: Clock;
   rooms: Rooms;
-  witness: Pick<Witness, 'step'>;
+  witness: Pick<Witness, 'step' | 'item' | 'clear'>;
+  barrier: Barrier;
   epoch: string;
 };
 
@@ -64,11 +53,12 @@ export class Outlet implements RoomEffects {
   readonly #deps: OutletDeps;
   readonly #link: Link<ToGateway, ToShard>;
   readonly #mids: Mids;
-  readonly #msgpack = new MsgpackWriter();
+  readonly #encoder: Encoder;
 
   constructor(deps: OutletDeps) {
     this.#deps = deps;
     this.#link = deps.link;
+    this.#encoder = new Encoder(deps.link.arena);
     this.#mids = new Mids(deps.clock.random);
   }
 
@@ -96,7 +86,7 @@ export class Outlet implements RoomEffects {
     if (to.format === 'msgpack') return this.#answer(to, id, { op: 'ok', id, ...fields, entries: entries.map((record) => itemMap(record, 'msgpack')) });
     const head = JSON.stringify({ op: 'ok', id, ...fields });
     const start = this.#link.arena.offset;
-    this.#text(`${head.slice(0, -1)},"entries":[${entries.map(itemJson).join(',')}]}`);
+    this.#encoder.text(`${head.slice(0, -1)},"entries":[${entries.map(itemJson).join(',')}]}`);
     this.#link.record(toGateway.reply, to.id, id, start, this.#link.arena.offset - start);
   }
 
@@ -125,7 +115,7 @@ export class Outlet implements RoomEffects {
       let bytes = encoded[connection.format];
       if (bytes === undefined) {
         const start = this.#link.arena.offset;
-        this.#map(push, connection.format);
+        this.#encoder.map(push, connection.format);
         bytes = { start, length: this.#link.arena.offset - start };
         encoded[connection.format] = bytes;
       }
@@ -136,7 +126,7 @@ export class Outlet implements RoomEffects {
   page(to: Connection, pushes: readonly Pushable[]): void {
     if (!to.open || pushes.length === 0) return this.skip(to);
     const first = pushes[0] as Pushable;
-    if ('stored' in first) this.#name(first.stored.room);
+    if ('stored' in first && first.n === undefined) this.#name(first.stored.room);
     this.#page(to, pushes, 1);
     this.#deps.feed.sent(to);
   }
@@ -155,7 +145,7 @@ export class Outlet implements RoomEffects {
     const starts: number[] = [];
     for (const record of records) {
       starts.push(this.#link.arena.offset);
-      this.#entry(record, to.format);
+      this.#encoder.entry(record, to.format);
     }
     this.#deps.pages.keep(room.key, to.format, first.seq, starts);
     this.replayAgain(room, to, first.seq);
@@ -180,6 +170,11 @@ export class Outlet implements RoomEffects {
     this.#deps.reads.read(query, done, failed);
   }
 
+  bars({ op, room, mid, user }: Suspect): boolean {
+    const { barrier } = this.#deps;
+    return barrier.up && barrier.holds(op, room, mid, user);
+  }
+
   feed(to: Connection, turn: () => void): void {
     if (to.open) this.#deps.feed.ask(to, turn);
   }
@@ -202,7 +197,7 @@ export class Outlet implements RoomEffects {
       let start = this.#link.arena.offset;
       for (let k = 0; k < records.length; k++) {
         const record = records[k] as EntryRecord;
-        this.#entry(record, format);
+        this.#encoder.entry(record, format);
         if (k + 1 < records.length && this.#link.arena.offset - start < deliveryBytes) continue;
         this.#link.record(toGateway.deliver, room.key, i, seq, record.seq, start, this.#link.arena.offset - start);
         seq = record.seq + 1;
@@ -219,8 +214,8 @@ export class Outlet implements RoomEffects {
       let start = this.#link.arena.offset;
       for (let k = 0; k < ephemera.length; k++) {
         const { from, content, except } = ephemera[k] as Ephemeral;
-        if (format === 'json') this.#text(ephemeralJson(room.name, from, now, content.stored));
-        else this.#map(ephemeralMap(room.name, from, now, content.value ?? JSON.parse(content.stored as string), format), format);
+        if (format === 'json') this.#encoder.text(ephemeralJson(room.name, from, now, content.stored));
+        else this.#encoder.map(ephemeralMap(room.name, from, now, content.value ?? JSON.parse(content.stored as string), format), format);
         // One record for a run with the same exception, which mostly is none.
         if (ephemera[k + 1]?.except === except && this.#link.arena.offset - start < deliveryBytes) continue;
         this.#link.record(toGateway.shed, room.key, i, except?.id ?? 0, start, this.#link.arena.offset - start);
@@ -251,48 +246,24 @@ export class Outlet implements RoomEffects {
 
   #answer(to: Connection, id: number, map: object): void {
     const start = this.#link.arena.offset;
-    this.#map(map, to.format);
+    this.#encoder.map(map, to.format);
     this.#link.record(toGateway.reply, to.id, id, start, this.#link.arena.offset - start);
   }
 
   #page(to: Connection, pushes: readonly Pushable[], paced: 0 | 1): void {
+    const { witness } = this.#deps;
+    const encoder = this.#encoder;
     const start = this.#link.arena.offset;
     for (const push of pushes) {
-      if (!('stored' in push)) this.#map(push, to.format);
-      else if (push.n === undefined) this.#entry(push.stored, to.format);
-      else if (to.format === 'json') this.#text(inboxJson(push.stored, push.n));
-      else this.#binary(this.#msgpack.pack(inboxMap(push.stored, push.n, 'msgpack')));
+      if (!('stored' in push)) encoder.map(push, to.format);
+      else if (push.n === undefined) encoder.entry(push.stored, to.format);
+      else {
+        // Each by its own name: they are of different rooms, and one that breaks the encoder is met again at every hello.
+        witness.item(push.stored.room, push.stored.mid);
+        encoder.item(push.stored, push.n, to.format);
+        witness.clear();
+      }
     }
     this.#link.record(toGateway.page, to.id, start, this.#link.arena.offset - start, paced);
-  }
-
-  #entry(record: EntryRecord, format: Format): void {
-    if (format === 'json') this.#text(entryJson(record));
-    else this.#binary(this.#msgpack.pack(entryMap(record, 'msgpack')));
-  }
-
-  #map(map: object, format: Format): void {
-    if (format === 'json') this.#text(JSON.stringify(map));
-    else this.#binary(this.#msgpack.pack(map));
-  }
-
-  /** One text frame. The header's size depends on the length in bytes, which only long or middling texts must be counted for. */
-  #text(text: string): void {
-    const { arena } = this.#link;
-    arena.ensure(text.length * 3 + 14);
-    const certain = text.length * 3 < 126 || (text.length >= 126 && text.length * 3 < 65_536);
-    const headerBytes = frameBytes(certain ? text.length : Buffer.byteLength(text));
-    const length = arena.buffer.write(text, arena.offset + headerBytes);
-    writeFrameHeader(arena.buffer, arena.offset, textOpcode, length);
-    arena.offset += headerBytes + length;
-  }
-
-  #binary(bytes: Uint8Array): void {
-    const { arena } = this.#link;
-    const headerBytes = frameBytes(bytes.length);
-    arena.ensure(headerBytes + bytes.length);
-    writeFrameHeader(arena.buffer, arena.offset, binaryOpcode, bytes.length);
-    arena.offset += headerBytes;
-    arena.put(bytes);
   }
 }

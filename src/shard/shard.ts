@@ -40,7 +40,7 @@ export type ShardDeps = {
   /** To the other nodes. */
   bus: ShardBus;
   /** Is told what the shard is about to do, before it does it. */
-  witness: Pick<Witness, 'frame' | 'step' | 'clear'>;
+  witness: Pick<Witness, 'frame' | 'step' | 'item' | 'clear'>;
   /** What is refused from the start. */
   barred: Barred;
   /** A fault of the shard: the thread must end and be replaced. */
@@ -158,17 +158,9 @@ export class Shard {
     if (this.#open !== null) return this.#open.users.recheck(this.#open.outlet);
     if (this.#link === null) throw new Error('the gateway is linked before persistence');
     const pages = new Pages(this.#link);
-    const outlet = new Outlet({
-      link: this.#link,
-      commits: this.#commits,
-      reads: this.#reads,
-      feed: this.#feed,
-      pages,
-      clock: this.#deps.clock,
-      rooms: this.#rooms,
-      witness: this.#deps.witness,
-      epoch,
-    });
+    const { clock, witness } = this.#deps;
+    const parts = { commits: this.#commits, reads: this.#reads, feed: this.#feed, rooms: this.#rooms, barrier: this.#barrier };
+    const outlet = new Outlet({ ...parts, link: this.#link, pages, clock, witness, epoch });
     this.#open = { outlet, users: new UserDirectory(epoch, this.#deps.options), pages };
     for (const { list, arena } of this.#early.splice(0)) this.#batch(list, arena);
     this.#link.release();

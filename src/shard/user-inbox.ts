@@ -5,12 +5,15 @@
  *   item n ──▶ sent = n − 1, nothing owed, window and pace open ──▶ push, sent = n
  *         └──▶ otherwise ──▶ drain: feed ──turn──▶ read after `sent` ──▶ page ──▶ again while sent < head
  *   ack through t ──▶ commit ──▶ acked = t, window opens ──▶ drain
+ *   item n, or the reading, set aside ──▶ stopped, told so ──▶ (no longer, lost, or acked) drain
  */
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, EntryRecord, InboxItem, InboxLoss, StoredInbox } from '../thread/messages.ts';
-import type { Connection, Effects, Pushable, Waker } from './actor.ts';
+import { suspectOfItem, suspectOfRead } from '../thread/suspects.ts';
+import type { Connection, Effects, Waker } from './actor.ts';
+import { gapAfter, inboxPage, type Stop } from './inbox-page.ts';
 import { Kept } from './kept.ts';
 import { UserCursor } from './user-cursor.ts';
 
@@ -31,7 +34,7 @@ type Reader = {
   ackable: number;
   /** Bytes pushed since its last turn: past a page's worth it must take its turn, which waits for the socket. */
   unpaced: number;
-  drain: 'no' | 'asked' | 'failed';
+  drain: 'no' | 'asked' | 'failed' | Stop;
   /** Announcements may have been lost: the store is asked even where nothing more is known of. */
   suspect: boolean;
 };
@@ -107,8 +110,14 @@ export class UserInbox {
         this.#drain(reader, effects);
         continue;
       }
+      const by = suspectOfItem(item.entry);
+      const own = reader.cursor.device === item.origin; // his own words; the client has them
+      if (!own && effects.bars(by)) {
+        this.#stop(reader, { n: item.n, by }, effects);
+        continue;
+      }
       reader.sent = item.n;
-      if (reader.cursor.device === item.origin) continue; // his own words; the client has them
+      if (own) continue;
       reader.unpaced += sizeOf(item.entry);
       this.#count(reader, item.n);
       effects.push(reader.connection, { n: item.n, stored: item.entry });
@@ -119,19 +128,22 @@ export class UserInbox {
     this.#head = Math.max(this.#head, loss.to);
     for (const reader of this.#readers.values()) {
       if (reader.sent >= loss.to) continue; // it has had them
+      if (typeof reader.drain === 'object' && reader.drain.n <= loss.to) reader.drain = 'no';
       if (!this.#live(reader, Math.max(loss.from, reader.sent + 1))) {
         this.#drain(reader, effects);
         continue;
       }
       effects.push(reader.connection, gapAfter(reader.sent, loss));
       reader.sent = loss.to;
+      this.#drain(reader, effects); // where it was stopped there is more
     }
   }
 
   ack(connection: Connection, command: Command<'ack'>, effects: Effects): void {
     const reader = this.#readers.get(connection.id);
     if (reader === undefined) return;
-    if (command.through > Math.max(reader.sent, reader.ackable, reader.cursor.acked))
+    const stopped = typeof reader.drain === 'object' ? reader.drain.n : 0; // who does not want to wait for it
+    if (command.through > Math.max(reader.sent, reader.ackable, reader.cursor.acked, stopped))
       effects.refuse(connection, command.id, 'ack', new CodedError('bad-request', `nothing above ${reader.sent} was sent`, 'through'));
     else reader.cursor.ack(connection, command, effects);
   }
@@ -140,8 +152,8 @@ export class UserInbox {
     if (this.#pushed > 0) this.#save(effects, ticking);
     if (!ticking) return;
     for (const reader of this.#readers.values()) {
-      if (reader.drain !== 'failed') continue;
-      reader.drain = 'no';
+      if (reader.drain !== 'failed' && typeof reader.drain !== 'object') continue;
+      if (reader.drain === 'failed') reader.drain = 'no';
       this.#drain(reader, effects);
     }
   }
@@ -149,7 +161,7 @@ export class UserInbox {
   /** Whether a tick is needed. */
   get due(): boolean {
     if (this.#sent?.stalled) return true;
-    for (const reader of this.#readers.values()) if (reader.drain === 'failed') return true;
+    for (const { drain } of this.#readers.values()) if (drain === 'failed' || typeof drain === 'object') return true;
     return false;
   }
 
@@ -174,6 +186,7 @@ export class UserInbox {
   }
 
   #drain(reader: Reader, effects: Effects): void {
+    if (typeof reader.drain === 'object' && (reader.sent >= reader.drain.n || !effects.bars(reader.drain.by))) reader.drain = 'no';
     if (reader.drain !== 'no' || !this.#wants(reader)) return;
     reader.drain = 'asked';
     effects.feed(reader.connection, () => this.#turn(reader, effects));
@@ -189,16 +202,25 @@ export class UserInbox {
       return;
     }
     reader.suspect = false;
+    const query = { read: 'inbox', user: this.#user, after, limit, bytesMax: pageBytesMax } as const;
     effects.read(
-      { read: 'inbox', user: this.#user, after, limit, bytesMax: pageBytesMax },
+      query,
       (reply) => this.#page(reader, after, reply, effects),
-      () => {
-        reader.drain = 'failed';
+      ({ code }) => {
         reader.suspect = true;
         effects.skip(reader.connection);
+        if (code === 'quarantined') return this.#stop(reader, { n: after + 1, by: suspectOfRead(query) }, effects);
+        reader.drain = 'failed';
         this.#owner.wake();
       },
     );
+  }
+
+  /** Nothing can be left out: an ack of what comes behind it would pass over it. */
+  #stop(reader: Reader, stop: Stop, effects: Effects): void {
+    reader.drain = stop;
+    effects.push(reader.connection, { op: 'inbox-stopped', n: stop.n, reason: 'quarantined' });
+    this.#owner.wake();
   }
 
   #page(reader: Reader, after: number, reply: StoredInbox, effects: Effects): void {
@@ -208,13 +230,16 @@ export class UserInbox {
       return;
     }
     this.#head = Math.max(this.#head, reply.head);
-    const pushes = this.#take(reader, reply);
+    const { pushes, items, sent, stop } = inboxPage(reader.sent, reply, (suspect) => effects.bars(suspect));
+    reader.sent = sent;
+    for (const n of items) this.#count(reader, n);
     if (pushes.length > 0) effects.page(reader.connection, pushes);
     else {
       // Nothing is left above `sent`: the rest was acked by every device that had to.
       if (reply.items.length === 0) reader.sent = Math.max(reader.sent, reply.head);
       effects.skip(reader.connection);
     }
+    if (stop !== null) return this.#stop(reader, stop, effects);
     if (reader.sent > after || reader.sent >= this.#head) {
       this.#drain(reader, effects);
       return;
@@ -222,29 +247,6 @@ export class UserInbox {
     // The store's reader lags behind what was announced; asking again at once would turn in a circle.
     reader.drain = 'failed';
     this.#owner.wake();
-  }
-
-  /** The pushes of one reply in order of n, lost ranges between items; moves `sent`. */
-  #take(reader: Reader, { items, losses }: StoredInbox): Pushable[] {
-    const pushes: Pushable[] = [];
-    const last = items.at(-1)?.n ?? Number.POSITIVE_INFINITY; // behind a page's last item, a range could overtake the next page's items
-    let at = 0;
-    const tellLosses = (below: number): void => {
-      for (let loss = losses[at]; loss !== undefined && loss.from < below && loss.from < last; loss = losses[++at]) {
-        if (loss.to <= reader.sent) continue;
-        pushes.push(gapAfter(reader.sent, loss));
-        reader.sent = loss.to;
-      }
-    };
-    for (const { n, entry } of items) {
-      tellLosses(n);
-      if (n <= reader.sent) continue; // acked while the page was read
-      pushes.push({ n, stored: entry });
-      reader.sent = n;
-      this.#count(reader, n);
-    }
-    tellLosses(Number.POSITIVE_INFINITY);
-    return pushes;
   }
 
   moved(cursor: UserCursor, effects: Effects): void {
@@ -265,10 +267,6 @@ export class UserInbox {
   #has(reader: Reader): boolean {
     return reader.connection.open && this.#readers.get(reader.connection.id) === reader;
   }
-}
-
-function gapAfter(sent: number, loss: { from: number; to: number; reason: 'dropped' | 'expired' }): Pushable {
-  return { op: 'inbox-gap', from: Math.max(loss.from, sent + 1), to: loss.to, reason: loss.reason };
 }
 
 function sizeOf(entry: EntryRecord): number {

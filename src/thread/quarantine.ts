@@ -140,9 +140,14 @@ export class Barrier {
     this.up = rooms.length + commands.length > 0;
   }
 
-  /** Counts what it bars. */
+  /** Whether it is set aside, asked for what nobody is refused. */
+  holds(op: string, room: string | null, mid: string | null, user: string | null): boolean {
+    return (room !== null && this.#rooms.has(room)) || this.#commands.has(commandKey(op, room, mid, user) as string);
+  }
+
+  /** The same for what is refused then, which is counted. */
   bars(op: string, room: string | null, mid: string | null, user: string | null): boolean {
-    const barred = (room !== null && this.#rooms.has(room)) || this.#commands.has(commandKey(op, room, mid, user) as string);
+    const barred = this.holds(op, room, mid, user);
     if (barred) this.refused++;
     return barred;
   }

@@ -1,8 +1,8 @@
 /**
- * What reads and operations are called where one of them takes down the thread that carries it out: the reader or the writer names it so in its
+ * What reads, operations and items of inboxes are called where one of them takes down the thread that works on it: the thread names it so in its
  * witness, and who is told to refuse it compares with the same name. No work is done here.
  */
-import type { MessageAppend, Operation, ReadQuery } from './messages.ts';
+import type { EntryRecord, MessageAppend, Operation, ReadQuery } from './messages.ts';
 import type { Suspect } from './witness.ts';
 
 export function suspectOfRead(query: ReadQuery): Suspect {
@@ -17,4 +17,9 @@ export function suspectOfOperation(operation: MessageAppend | Operation): Suspec
   if (operation.type === 'append') return { op: 'append', room: operation.room, mid: operation.mid, user: operation.from };
   const room = 'room' in operation ? operation.room : null;
   return { op: operation.type, room, mid: null, user: 'user' in operation ? operation.user : null };
+}
+
+/** Of an inbox: by its room and mid too, whoever's inbox it is. */
+export function suspectOfItem({ room, mid }: Pick<EntryRecord, 'room' | 'mid'>): Suspect {
+  return { op: 'inbox', room, mid, user: null };
 }

@@ -3,12 +3,13 @@
  * read both when the thread itself can say nothing any more (DESIGN 11.22). One per life of a thread, made by the supervisor.
  * The thread writes it on its hot path: numbers and copies of bytes only, nothing is encoded there.
  *
- *   words: turns · steps · in a call of the database · kind · connection · length       then bytes: a frame, or JSON of a step
+ *   words: turns · steps · in a call of the database · kind · connection · length       then bytes: a frame, JSON of a step, or room and mid of an item
  */
 import type { Header } from '../protocol/header.ts';
 import { dmName } from '../protocol/names.ts';
 import { scan } from '../protocol/scan.ts';
 import { type ConnectionId, type Format, formats } from './messages.ts';
+import { suspectOfItem } from './suspects.ts';
 
 /** Between two signs of life of a thread that has nothing to do, and between two looks at them. */
 export const beatMs = 250;
@@ -17,7 +18,9 @@ const word = { turns: 0, steps: 1, native: 2, kind: 3, connection: 4, length: 5 
 const headBytes = 32;
 /** Names and a mid, as JSON. */
 const stepBytesMax = 8 * 1024;
-const kinds = { nothing: 0, json: 1, msgpack: 2, step: 3 } as const;
+const kinds = { nothing: 0, json: 1, msgpack: 2, step: 3, item: 4 } as const;
+/** Stands between room and mid; no name has it. */
+const separator = '\n';
 
 /** What a thread was about to do. `mid`: of a message that had one; `user`: where the connection is still known. */
 export type Suspect = { op: string; room: string | null; mid: string | null; user: string | null };
@@ -37,11 +40,11 @@ export function stepBytes(op: string, room: string | null, mid?: string | null, 
 /** The thread's side. */
 export class Witness {
   readonly #words: Int32Array;
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Buffer;
 
   constructor(memory: SharedArrayBuffer) {
     this.#words = new Int32Array(memory, 0, headBytes / 4);
-    this.#bytes = new Uint8Array(memory, headBytes);
+    this.#bytes = Buffer.from(memory, headBytes);
   }
 
   /** Shows every `beatMs` that the thread's loop turns; returns what ends it. */
@@ -62,6 +65,16 @@ export class Witness {
     this.#write(kinds.step, connection, bytes);
   }
 
+  /** An item of an inbox that is about to be encoded: written in place, there are very many. */
+  item(room: string, mid: string | null): void {
+    const words = this.#words;
+    words[word.kind] = kinds.nothing;
+    words[word.length] = this.#bytes.write(mid === null ? room : room + separator + mid);
+    words[word.connection] = 0;
+    words[word.kind] = kinds.item;
+    words[word.steps] = (words[word.steps] as number) + 1;
+  }
+
   /** What comes is about nobody's command. */
   clear(): void {
     this.#words[word.kind] = kinds.nothing;
@@ -72,7 +85,7 @@ export class Witness {
     const words = this.#words;
     const kind = words[word.kind] as number;
     if (kind === kinds.nothing) return null;
-    return { kind, connection: words[word.connection] as number, bytes: this.#bytes.slice(0, words[word.length]) };
+    return { kind, connection: words[word.connection] as number, bytes: Uint8Array.from(this.#bytes.subarray(0, words[word.length])) };
   }
 
   /** What goes wrong now was begun when that was noted. */
@@ -141,6 +154,10 @@ export class WitnessReader {
     const connection = Atomics.load(this.#words, word.connection);
     const user = connection === 0 ? null : userOf(connection);
     const bytes = this.#bytes.slice(0, Atomics.load(this.#words, word.length)); // a copy: what reads text takes no shared memory
+    if (kind === kinds.item) {
+      const [room = '', mid = null] = new TextDecoder().decode(bytes).split(separator);
+      return suspectOfItem({ room, mid });
+    }
     const format: Format = kind === kinds.step ? 'json' : (formats[kind - 1] as Format);
     try {
       const header = scan(bytes, format);

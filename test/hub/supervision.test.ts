@@ -1,4 +1,6 @@
 /** Poison, restarts without end, and a process that was stopped: what becomes of a hub whose threads die, beyond that they are replaced. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { v7 } from 'uuid';
 import { describe, expect, it } from 'vitest';
 import type { StartOptions } from '../../src/testing/hub-process.ts';
@@ -8,8 +10,8 @@ import { startHub, temporaryFolder } from '../kit/hub.ts';
 import { RawClient } from '../kit/raw-client.ts';
 
 /** A hub in which a message with the body {"poison": "throw"} takes its shard down. */
-async function brittleHub(options: StartOptions = {}) {
-  return await startHub({ shards: 2, apiKeys: [`ops:${key}`], rateLimit: 0, hangMs: 600, ...brittle(temporaryFolder()), ...options });
+async function brittleHub(options: StartOptions = {}, folder = temporaryFolder()) {
+  return await startHub({ shards: 2, apiKeys: [`ops:${key}`], rateLimit: 0, hangMs: 600, ...brittle(folder), ...options });
 }
 /** Longer than a thread may be silent. */
 const stoppedMs = 1_000;
@@ -101,6 +103,42 @@ describe('poison', () => {
     expect((await ops(`/quarantine/${second}`, 'DELETE')).status).toBe(404);
     expect(await (await ops(`/quarantine/${cursed}`, 'DELETE')).json()).toEqual({ lifted: 1 });
     await expect.poll(async () => (await other.command('publish', { room: cursed, body: 'sound' })).op).toBe('ok');
+  });
+
+  it('I9 an inbox stops before an item that crashes its shard as it comes and as it waits, loses nothing, and goes on when that ends', async () => {
+    const folder = temporaryFolder();
+    // No death more than it takes, or the hub ends.
+    const hub = await brittleHub({ restartsMax: 3 }, folder);
+    const [alice, carol] = [await RawClient.connect(hub.url, { user: 'alice' }), await RawClient.connect(hub.url, { user: 'carol' })];
+    const connect = () => RawClient.connect(hub.url, { user: 'bob', device: 'phone' });
+    let bob = await connect();
+    const direct = async (client: RawClient, body: unknown): Promise<void> => {
+      const mid = v7();
+      while ((await client.command('direct', { to: 'bob', mid, body })).op !== 'ok') await client.settled();
+    };
+    await direct(alice, 'before');
+    await direct(carol, { poisonPushed: 'throw' });
+    await direct(alice, 'after');
+    expect(await bob.next('inbox-stopped')).toEqual({ op: 'inbox-stopped', n: 2, reason: 'quarantined' });
+    // Neither he nor anybody else is refused anything else for it, however often he comes back.
+    await direct(carol, 'more');
+    expect(await bob.ok('ack', { through: 1 })).toMatchObject({ through: 1 });
+    await bob.close();
+    bob = await connect();
+    expect(bob.welcome?.inbox).toEqual({ head: 4, acked: 1 });
+    expect(await bob.next('inbox-stopped')).toMatchObject({ n: 2 });
+    expect(await bob.refused('ack', { through: 3 })).toBe('bad-request');
+    await insist(bob, { room: second, mid: v7(), body: 'sound' });
+    expect([alice.ended, carol.ended, bob.pushes.filter(({ op }) => op === 'inbox')]).toEqual([null, null, []]);
+    const ops = async (method: string) =>
+      (await fetch(`${hub.http}/api/v1/quarantine`, { method, headers: { authorization: `Bearer ${key}` } })).json() as Promise<unknown>;
+    expect(await ops('GET')).toMatchObject({ quarantine: [{ room: 'dm:bob:carol', op: 'inbox' }] });
+    const stats = (await (await fetch(`${hub.http}/stats`)).json()) as { quarantine: object };
+    expect(stats.quarantine).toEqual({ barredRooms: 0, barredCommands: 1, crashes: 3 });
+    writeFileSync(join(folder, 'cured'), '');
+    await ops('DELETE');
+    for (const n of [2, 3, 4]) expect(await bob.next('inbox')).toMatchObject({ n });
+    await bob.ok('ack', { through: 4 });
   });
 });
 

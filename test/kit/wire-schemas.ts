@@ -43,6 +43,7 @@ export const pushSchema = z.discriminatedUnion('op', [
   z.strictObject({ op: z.literal('ephemeral'), room: text, from: text.nullable(), ts: n, ...content }),
   z.strictObject({ op: z.literal('inbox'), n, ...entry }),
   z.strictObject({ op: z.literal('inbox-gap'), from: n, to: n, reason: z.enum(['dropped', 'expired']) }),
+  z.strictObject({ op: z.literal('inbox-stopped'), n, reason: code }),
   z.strictObject({ op: z.literal('resumed'), id: n.optional(), ...recovery }),
   z.strictObject({ op: z.literal('behind'), room: text, head: n }),
   z.strictObject({ op: z.literal('gap'), room: text, gaps: z.array(gap) }),

@@ -29,7 +29,7 @@ const shardTickMs = 1_000;
 const maintainMs = 2_000;
 const restartMs = 400;
 /** The supervisor's looks at a thread are not part of this. */
-const unseen = { frame: () => {}, step: () => {}, clear: () => {}, calling: () => {}, returned: () => {} };
+const unseen = { frame: () => {}, step: () => {}, item: () => {}, clear: () => {}, calling: () => {}, returned: () => {} };
 /** Microtasks that follow an event of such a thread, at most. */
 const hops = { gateway: 6, shard: 1, writer: 14, sqlite: 60, reader: 8 } as const;
 
