@@ -130,10 +130,10 @@ describe('Quarantine', () => {
     expect(lines).toEqual(['a command crashed its thread repeatedly: quarantined']);
     expect(quarantine.list()).toEqual([{ room: 'general', op: 'publish', mid, user: null, since: 1_000, until: 61_000 }]);
     const bars = barrier();
-    expect(bars.bars('publish', 'general', mid, 'bob')).toBe(true);
-    expect(bars.bars('publish', 'general', other, 'alice')).toBe(false);
-    expect(bars.bars('publish', 'elsewhere', mid, 'alice')).toBe(false);
-    expect(bars.bars('history', 'general', null, 'alice')).toBe(false);
+    expect(bars.bars({ op: 'publish', room: 'general', mid, user: 'bob' })).toBe(true);
+    expect(bars.bars({ op: 'publish', room: 'general', mid: other, user: 'alice' })).toBe(false);
+    expect(bars.bars({ op: 'publish', room: 'elsewhere', mid, user: 'alice' })).toBe(false);
+    expect(bars.bars({ op: 'history', room: 'general', mid: null, user: 'alice' })).toBe(false);
     expect(bars.refused).toBe(1);
   });
 
@@ -141,7 +141,7 @@ describe('Quarantine', () => {
     for (let i = 0; i < 3; i++) quarantine.crashed(suspectOfItem({ room: 'dm:alice:bob', mid }));
     for (let i = 0; i < 3; i++) quarantine.crashed(suspectOfItem({ room: 'ops', mid: null }));
     const bars = barrier();
-    const barred = (room: string, of: string | null): boolean => bars.holds('inbox', room, of, null);
+    const barred = (room: string, of: string | null): boolean => bars.holds({ op: 'inbox', room, mid: of, user: null });
     expect([barred('dm:alice:bob', mid), barred('dm:alice:bob', other), barred('ops', null), barred('ops', other)]).toEqual([true, false, true, true]);
     expect(bars.refused).toBe(0);
   });
@@ -151,8 +151,8 @@ describe('Quarantine', () => {
     quarantine.crashed({ ...publish, mid: other });
     quarantine.crashed({ op: 'turn', room: 'general', mid: null, user: null });
     expect(quarantine.list()).toMatchObject([{ room: 'general', op: null }]);
-    expect(barrier().bars('info', 'general', null, 'bob')).toBe(true);
-    expect(barrier().bars('info', 'elsewhere', null, 'bob')).toBe(false);
+    expect(barrier().bars({ op: 'info', room: 'general', mid: null, user: 'bob' })).toBe(true);
+    expect(barrier().bars({ op: 'info', room: 'elsewhere', mid: null, user: 'bob' })).toBe(false);
     expect(quarantine.stats()).toEqual({ barredRooms: 1, barredCommands: 0, crashes: 3 });
   });
 
@@ -160,10 +160,10 @@ describe('Quarantine', () => {
     for (let i = 0; i < 3; i++) quarantine.crashed({ op: 'history', room: 'general', mid: null, user: 'alice' });
     for (let i = 0; i < 3; i++) quarantine.crashed({ op: 'who', room: null, mid: null, user: 'alice' });
     const bars = barrier();
-    expect(bars.bars('history', 'general', null, 'alice')).toBe(true);
-    expect(bars.bars('history', 'general', null, 'bob')).toBe(false);
-    expect(bars.bars('who', null, null, 'alice')).toBe(true);
-    expect(bars.bars('who', null, null, 'bob')).toBe(false);
+    expect(bars.bars({ op: 'history', room: 'general', mid: null, user: 'alice' })).toBe(true);
+    expect(bars.bars({ op: 'history', room: 'general', mid: null, user: 'bob' })).toBe(false);
+    expect(bars.bars({ op: 'who', room: null, mid: null, user: 'alice' })).toBe(true);
+    expect(bars.bars({ op: 'who', room: null, mid: null, user: 'bob' })).toBe(false);
   });
 
   it('crashes that name nothing, and those of long ago, count for nobody', () => {

@@ -142,6 +142,19 @@ describe('the writer', () => {
     expect(end.got.slice(1)).toMatchObject([{ outcomes: [1] }, { outcomes: [2, { code: 'storage', message: 'quarantined' }, 1] }]);
   });
 
+  it('R7 what is set aside is not carried out either where it is asked for anew: what shards owe the store they send again and again', async () => {
+    const store = modelled();
+    const { shard } = writerOn(store, 1, 1_000_000, { rooms: ['cursed'], commands: [commandKey('sent', null, null, 'bob') as string] });
+    const end = await shard(0);
+    end.send(1, { type: 'sent', user: 'alice', through: 1 }, { type: 'sent', user: 'bob', through: 1 }, message('cursed', 'x'), message('r', 'x'));
+    await end.received(2);
+    end.send(2, message('r', 'x'), message('r', 'x'));
+    await end.received(3);
+    const refused = { code: 'storage', message: 'quarantined' };
+    expect(end.got.slice(1)).toMatchObject([{ outcomes: [{ code: 'done' }, refused, refused, 1] }, { outcomes: [2, 3] }]);
+    expect([store.rooms.has('cursed'), store.batches.at(-1)]).toEqual([false, 2]);
+  });
+
   it('lets a successor in after the running batch of its predecessor, and drops what that had waiting', async () => {
     const store = modelled();
     const { shard, link } = writerOn(store, 2);

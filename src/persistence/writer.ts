@@ -196,7 +196,7 @@ export class Writer {
     const { clock } = this.#deps;
     const operations = taken.length === 1 && taken[0] !== undefined ? taken[0].batch.operations : taken.flatMap(({ batch }) => batch.operations);
     const began = clock.tick();
-    const doubted = (taken[0]?.batch.again ?? 0) >= doubtedAfter;
+    const doubted = (taken[0]?.batch.again ?? 0) >= doubtedAfter || this.#someBarred(operations);
     const { ts, outcomes, notices } = await (doubted ? this.#oneByOne(operations, clock.now()) : this.#inParts(operations, clock.now()));
     this.#count(operations, outcomes, clock.tick() - began);
     let at = 0;
@@ -206,6 +206,12 @@ export class Writer {
       at = end;
     }
     this.#tell(notices);
+  }
+
+  /** Shards know what clients may not send, and send again and again what they owe the store themselves. */
+  #someBarred(operations: readonly (MessageAppend | Operation)[]): boolean {
+    const { barrier } = this.#deps;
+    return barrier.up && operations.some((operation) => barrier.holds(suspectOfOperation(operation)));
   }
 
   /** A batch larger than a transaction may be is committed in parts, and answered as one. */
@@ -227,11 +233,12 @@ export class Writer {
     const { witness, barrier } = this.#deps;
     const whole: CommitResult = { ts: now, outcomes: [], notices: [] };
     for (const operation of operations) {
-      const { op, room, mid, user } = suspectOfOperation(operation);
-      if (barrier.up && barrier.bars(op, room, mid, user)) {
+      const suspect = suspectOfOperation(operation);
+      if (barrier.up && barrier.bars(suspect)) {
         whole.outcomes.push({ code: 'storage', message: 'quarantined' });
         continue;
       }
+      const { op, room, mid, user } = suspect;
       witness.step(0, stepBytes(op, room, mid, user));
       const one = await this.#calling((store) => store.commit([operation], whole.ts));
       witness.clear();

@@ -170,9 +170,9 @@ export class Outlet implements RoomEffects {
     this.#deps.reads.read(query, done, failed);
   }
 
-  bars({ op, room, mid, user }: Suspect): boolean {
+  bars(suspect: Suspect): boolean {
     const { barrier } = this.#deps;
-    return barrier.up && barrier.holds(op, room, mid, user);
+    return barrier.up && barrier.holds(suspect);
   }
 
   feed(to: Connection, turn: () => void): void {

@@ -59,9 +59,7 @@ export class Reads {
   }
 
   #bars(query: ReadQuery): boolean {
-    if (!this.#barrier.up) return false;
-    const { op, room, user } = suspectOfRead(query);
-    return this.#barrier.bars(op, room, null, user);
+    return this.#barrier.up && this.#barrier.bars(suspectOfRead(query));
   }
 
   #receive(result: ReadResult): void {

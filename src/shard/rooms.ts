@@ -78,7 +78,7 @@ export class Rooms {
     const followed: string[] = [];
     if (left === 0) return effects.part(connection, command.id, { rooms: [] });
     for (const [name, seq] of rooms) {
-      if (this.#barrier.up && this.#barrier.bars('resume', name, null, connection.user)) {
+      if (this.#barrier.up && this.#barrier.bars({ op: 'resume', room: name, mid: null, user: connection.user })) {
         effects.push(connection, { op: 'unsubscribed', room: name, reason: 'quarantined' });
         if (--left === 0) effects.part(connection, command.id, { rooms: followed });
         continue;
@@ -95,7 +95,7 @@ export class Rooms {
 
   follow(connection: Connection, name: string, position: Position | 'mark', presence: boolean, effects: RoomEffects): void {
     const room = this.#room(name);
-    if (this.#barrier.up && this.#barrier.bars('follow', name, null, connection.user)) {
+    if (this.#barrier.up && this.#barrier.bars({ op: 'follow', room: name, mid: null, user: connection.user })) {
       notFollowed(room.state, connection, new CodedError('quarantined'), effects);
       return;
     }

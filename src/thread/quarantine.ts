@@ -141,13 +141,13 @@ export class Barrier {
   }
 
   /** Whether it is set aside, asked for what nobody is refused. */
-  holds(op: string, room: string | null, mid: string | null, user: string | null): boolean {
+  holds({ op, room, mid, user }: Suspect): boolean {
     return (room !== null && this.#rooms.has(room)) || this.#commands.has(commandKey(op, room, mid, user) as string);
   }
 
   /** The same for what is refused then, which is counted. */
-  bars(op: string, room: string | null, mid: string | null, user: string | null): boolean {
-    const barred = this.holds(op, room, mid, user);
+  bars(suspect: Suspect): boolean {
+    const barred = this.holds(suspect);
     if (barred) this.refused++;
     return barred;
   }
@@ -155,7 +155,6 @@ export class Barrier {
   /** The same for a command that is still a frame, since what crashes the thread may be to decode it: its header, or null. */
   barred({ format, user }: { format: Format; user: string }, bytes: Uint8Array): Header | null {
     const header = scan(bytes, format);
-    const { op, room, mid } = suspectOf(header, user);
-    return this.bars(op, room, mid, user) ? header : null;
+    return this.bars(suspectOf(header, user)) ? header : null;
   }
 }
