@@ -3,11 +3,11 @@ import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { WebSocket } from 'ws';
 import { Connection } from '../src/gateway/connection.ts';
 import { Counters } from '../src/gateway/counters.ts';
 import { pongFrame } from '../src/gateway/frame.ts';
 import { Outbox } from '../src/gateway/outbox.ts';
+import type { Peer } from '../src/gateway/peer.ts';
 
 const limits = { outboxBytesMax: 2 ** 20, outboxLowBytes: 2 ** 16, outboxTotalBytesMax: 2 ** 29 };
 
@@ -57,7 +57,7 @@ function setUp() {
   const socket = new SlowSocket();
   const ws = { readyState: 1, pause: () => {}, resume: () => {}, terminate: () => socket.destroy() };
   const init = { number: 1, id: 'c1', format: 'json', shards: 1, address: '', bearer: null, openedAt: 0, now: 0, helloTimeoutMs: 1, pingAfterMs: 1 } as const;
-  const connection = new Connection({ ...init, ws: ws as unknown as WebSocket, socket: socket as unknown as Socket }, () => {});
+  const connection = new Connection({ ...init, ws: ws as unknown as Peer<Connection>, socket: socket as unknown as Socket }, () => {});
   const takeAll = async (): Promise<void> => {
     do await Promise.resolve();
     while (socket.take());

@@ -1,13 +1,13 @@
 /** The sweep of all connections in stepped time: heartbeats, stalls of the event loop, slow sockets, idleness. */
 import type { Socket } from 'node:net';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { WebSocket } from 'ws';
 import { Backend } from '../src/gateway/backend.ts';
 import { Backlog } from '../src/gateway/backlog.ts';
 import { Connection } from '../src/gateway/connection.ts';
 import { Counters } from '../src/gateway/counters.ts';
 import { Limits } from '../src/gateway/limits.ts';
 import { Outbox } from '../src/gateway/outbox.ts';
+import type { Peer } from '../src/gateway/peer.ts';
 import { Pool } from '../src/gateway/pool.ts';
 import { Routing } from '../src/gateway/routing.ts';
 import { Shards } from '../src/gateway/shards.ts';
@@ -78,7 +78,7 @@ function setUp(given: HubOptions = {}) {
         id: `c${last}`,
         format: 'json',
         shards: 1,
-        ws: ws as unknown as WebSocket,
+        ws: ws as unknown as Peer<Connection>,
         socket: socket as unknown as Socket,
         address: '',
         bearer: null,

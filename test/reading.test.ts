@@ -5,8 +5,9 @@ import { Duplex } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type ServerOptions, WebSocketServer } from 'ws';
-import { startReading } from '../src/gateway/reading.ts';
+import { type ServerOptions, WebSocket, WebSocketServer } from 'ws';
+import { pongFrame } from '../src/gateway/frame.ts';
+import { type Owner, Peer } from '../src/gateway/peer.ts';
 import { frame } from './kit/raw-socket.ts';
 
 /** Low, so that the frames of a test reach them. */
@@ -27,35 +28,71 @@ class Pipe extends Duplex {
     this.written.push(bytes);
     done();
   }
+  setTimeout(): void {}
+  setNoDelay(): void {}
 }
 
-/** What the connection told its owner and its peer, in order, while it got these pieces. */
-async function heard(pieces: readonly Buffer[], beside: boolean, payloadMax = longest): Promise<string[]> {
-  const said: string[] = [];
-  const pipe = new Pipe();
+type Told = Partial<Omit<Owner<null>, 'options'>>;
+
+/** A peer at the other end of the pipe, and what it tells. */
+function peerOn(pipe: Pipe, told: Told): Peer<null> {
+  const options = { ...limits, maxPayload: told.payloadMax ?? longest, autoPong: false };
+  const silent = { message: () => {}, ping: () => {}, hasEnough: () => false, closing: () => {}, failed: () => {}, closed: () => {} };
+  const peer = new Peer<null>(pipe as unknown as Socket, { ...silent, payloadMax: longest, ...told, options });
+  peer.start(null);
+  return peer;
+}
+
+function wsOn(pipe: Pipe, payloadMax: number): Promise<WebSocket> {
   const headers = { upgrade: 'websocket', connection: 'Upgrade', 'sec-websocket-version': '13', 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' };
   const server = new WebSocketServer({ ...limits, maxPayload: payloadMax });
-  server.handleUpgrade({ method: 'GET', headers } as unknown as IncomingMessage, pipe, Buffer.alloc(0), (ws) => {
-    const message = (payload: Buffer, binary: boolean): unknown => said.push(`${binary ? 'binary' : 'text'} ${payload.toString('hex')}`);
-    if (beside)
-      startReading(ws, pipe as unknown as Socket, payloadMax, null, { message: (_of, payload, binary) => message(payload, binary), hasEnough: () => false });
-    else ws.on('message', (payload, binary) => message(payload as Buffer, binary));
-    ws.on('error', (error) => said.push(`error ${error.message}`));
-    ws.on('ping', (payload) => said.push(`ping ${payload.toString('hex')}`));
-    ws.on('pong', (payload) => said.push(`pong ${payload.toString('hex')}`));
-    ws.on('close', (code) => said.push(`close ${code}`));
-  });
+  return new Promise((resolve) => server.handleUpgrade({ method: 'GET', headers } as unknown as IncomingMessage, pipe, Buffer.alloc(0), resolve));
+}
+
+/** What the connection told its owner and its peer, in order, while it got these pieces; with `paused`, its reader took a break before the last of them. */
+async function heard(pieces: readonly Buffer[], beside: boolean, payloadMax = longest, end: 'end' | 'reset' | 'paused' = 'end'): Promise<string[]> {
+  const said: string[] = [];
+  const pipe = new Pipe();
+  const message = (payload: Buffer, binary: boolean): unknown => said.push(`${binary ? 'binary' : 'text'} ${payload.toString('hex')}`);
+  const failed = (error: Error): unknown => said.push(`error ${error.message}`);
+  const ping = (payload: Buffer): unknown => said.push(`ping ${payload.toString('hex')}`);
+  const closed = (code: number): unknown => said.push(`close ${code}`);
+  let socket: Pick<WebSocket, 'pause' | 'readyState'>;
+  if (beside) {
+    const told: Told = {
+      payloadMax,
+      message: (_of, payload, binary) => message(payload, binary),
+      // ws would answer by itself, and so does the hub.
+      ping: (_of, payload) => {
+        ping(payload);
+        if (peer.readyState === WebSocket.OPEN) pipe.write(pongFrame(payload));
+      },
+      failed: (_of, error) => failed(error),
+      closed: (_of, code) => closed(code),
+    };
+    const peer = peerOn(pipe, told);
+    socket = peer;
+  } else {
+    const ws = await wsOn(pipe, payloadMax);
+    ws.on('message', (payload, binary) => message(payload as Buffer, binary));
+    ws.on('error', failed);
+    ws.on('ping', ping);
+    ws.on('close', closed);
+    socket = ws;
+  }
   await turn();
   pipe.written.length = 0; // the handshake
-  for (const piece of pieces) {
+  for (const [i, piece] of pieces.entries()) {
+    if (end === 'paused' && i === pieces.length - 1) socket.pause();
     pipe.push(Buffer.from(piece)); // its own copy: what is received is unmasked in place
     await turn();
   }
-  pipe.push(null);
+  if (end === 'end') pipe.push(null);
   await turn();
-  pipe.destroy();
+  if (end === 'reset') pipe.destroy(new Error('reset'));
+  else pipe.destroy();
   await turn();
-  return [...said, `wrote ${Buffer.concat(pipe.written).toString('hex')}`];
+  return [...said, `state ${socket.readyState >= WebSocket.CLOSING}`, `wrote ${Buffer.concat(pipe.written).toString('hex')}`];
 }
 
 function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
@@ -99,13 +136,14 @@ const several = fc.array(
   ),
   { minLength: 1, maxLength: 12 },
 );
+const endings = fc.constantFrom('end', 'reset', 'paused');
 
 describe('reading beside ws', () => {
   it('V1 gives the same messages, answers and close codes as ws alone, cut anywhere', async () => {
     await fc.assert(
-      fc.asyncProperty(several, fc.array(fc.nat(), { maxLength: 12 }), fc.constantFrom(longest, 200), async (frames, places, most) => {
+      fc.asyncProperty(several, fc.array(fc.nat(), { maxLength: 12 }), fc.constantFrom(longest, 200), endings, async (frames, places, most, end) => {
         const pieces = cut(Buffer.concat(frames), places);
-        expect(await heard(pieces, true, most)).toEqual(await heard(pieces, false, most));
+        expect(await heard(pieces, true, most, end)).toEqual(await heard(pieces, false, most, end));
       }),
       { numRuns: 400 },
     );
@@ -122,54 +160,80 @@ describe('reading beside ws', () => {
     );
   });
 
-  it('takes plain frames without ws, and those behind a ping again', async () => {
+  it('takes whole frames, pings and pongs without ws, which comes for one in pieces and owes nothing behind it', async () => {
     const pipe = new Pipe();
     const taken: string[] = [];
-    let judged = 0;
-    pipe.on('data', (chunk: Buffer) => (judged += chunk.length));
-    const ws = { on: () => {} };
-    startReading(ws as never, pipe as unknown as Socket, longest, null, { message: (_of, bytes) => taken.push(bytes.toString()), hasEnough: () => false });
-    pipe.push(Buffer.concat([frame('one'), frame('two'), frame('', { opcode: 9 }), frame('three')]));
+    const take = (_of: null, bytes: Buffer): unknown => taken.push(bytes.toString());
+    peerOn(pipe, { message: take, ping: take });
+    pipe.push(Buffer.concat([frame('one'), frame('ping', { opcode: 9 }), frame('pong', { opcode: 10 }), frame('two')]));
     await turn();
-    expect(taken).toEqual(['one', 'two', 'three']);
-    expect(judged).toBe(frame('', { opcode: 9 }).length);
+    expect([...taken, hasWs(pipe)]).toEqual(['one', 'ping', 'two', false]);
+    for (const piece of cut(Buffer.concat([frame('three'), frame('four')]), [3])) {
+      pipe.push(piece);
+      await turn();
+    }
+    expect([...taken, hasWs(pipe)]).toEqual(['one', 'ping', 'two', 'three', 'four', true]);
   });
 
   it('who has enough gets not even the next frame of a chunk; what is left of it comes first when reading goes on', async () => {
     const pipe = new Pipe();
     const taken: string[] = [];
-    pipe.on('data', () => {});
     const message = (_of: null, bytes: Buffer): void => {
       taken.push(bytes.toString());
-      if (bytes.toString() === 'pause') pipe.pause();
+      if (bytes.toString() === 'pause') peer.pause();
     };
-    startReading({ on: () => {} } as never, pipe as unknown as Socket, longest, null, { message, hasEnough: () => pipe.isPaused() });
+    const peer = peerOn(pipe, { message, hasEnough: () => pipe.isPaused() });
     pipe.push(Buffer.concat(['one', 'pause', 'three', 'pause', 'five'].map((payload) => frame(payload))));
     pipe.push(frame('six'));
     await turn();
     expect(taken).toEqual(['one', 'pause']);
-    pipe.resume();
+    peer.resume();
     await turn();
     expect(taken).toEqual(['one', 'pause', 'three', 'pause']);
-    pipe.resume();
+    peer.resume();
     await turn();
     expect(taken).toEqual(['one', 'pause', 'three', 'pause', 'five', 'six']);
   });
 
   it('a ping that is one too many ends the chunk like a message', async () => {
     const pipe = new Pipe();
-    let judged = 0;
-    pipe.on('data', (chunk: Buffer) => {
-      judged += chunk.length;
-      pipe.pause();
-    });
-    startReading({ on: () => {} } as never, pipe as unknown as Socket, longest, null, { message: () => {}, hasEnough: () => pipe.isPaused() });
-    const ping = frame('x'.repeat(125), { opcode: 9 });
-    pipe.push(Buffer.concat([ping, ping, ping]));
+    let pinged = 0;
+    const ping = (): void => {
+      pinged++;
+      peer.pause();
+    };
+    const peer = peerOn(pipe, { ping, hasEnough: () => pipe.isPaused() });
+    pipe.push(Buffer.concat(Array.from({ length: 3 }, () => frame('x'.repeat(125), { opcode: 9 }))));
     for (const pings of [1, 2, 3]) {
       await turn();
-      expect(judged).toBe(pings * ping.length);
-      pipe.resume();
+      expect(pinged).toBe(pings);
+      peer.resume();
+    }
+  });
+
+  it('closes with a code, cuts, and says so once, with ws or before it', async () => {
+    for (const how of ['close', 'terminate', 'close and terminate'] as const) {
+      const pipe = new Pipe();
+      const told: string[] = [];
+      const peer = peerOn(pipe, { closing: () => told.push('closing'), closed: (_of, code) => told.push(`closed ${code}`) });
+      await turn();
+      if (how !== 'terminate') peer.close(4_001, 'why');
+      if (how !== 'close') peer.terminate();
+      else pipe.push(frame(Buffer.of(0x0f, 0xa1), { opcode: 8 }));
+      expect(peer.readyState).toBe(WebSocket.CLOSING);
+      peer.close(4_002, 'again');
+      await turn();
+      if (how === 'close') pipe.destroy();
+      await turn();
+      expect(told.filter((one) => one !== 'closing')).toEqual([how === 'close' ? 'closed 4001' : 'closed 1006']);
+      expect(told.includes('closing')).toBe(how !== 'terminate');
+      const frames = Buffer.concat(pipe.written).toString('latin1');
+      expect(frames).toBe(how === 'terminate' ? '' : '\x88\x05\x0f\xa1why');
     }
   });
 });
+
+/** ws leaves its mark on a socket it listens to. */
+function hasWs(pipe: Pipe): boolean {
+  return Object.getOwnPropertySymbols(pipe).some(({ description }) => description === 'websocket');
+}

@@ -3,12 +3,12 @@
  * each has under way. State only; what happens to it is in the files that are named at the fields.
  */
 import type { Socket } from 'node:net';
-import type { WebSocket } from 'ws';
 import type { CodedError } from '../protocol/codes.ts';
 import type { Bucket } from '../thread/bucket.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, Format, RoomKey } from '../thread/messages.ts';
 import type { Allowance } from './limits.ts';
+import type { Peer } from './peer.ts';
 import type { Tail } from './tail.ts';
 
 /** Fields of a map that is sent; those without a value are left out. */
@@ -96,7 +96,7 @@ export type ConnectionInit = {
   id: string;
   format: Format;
   shards: number;
-  ws: WebSocket;
+  ws: Peer<Connection>;
   socket: Socket;
   address: string;
   bearer: string | null;
@@ -110,7 +110,7 @@ export type ConnectionInit = {
 
 export class Connection extends Sender {
   readonly id: string;
-  readonly ws: WebSocket;
+  readonly ws: Peer<Connection>;
   /** The socket that `upgrade` handed over: ready frames are written to it beside `ws` (DESIGN 11.8). */
   readonly socket: Socket;
   readonly address: string;

@@ -1,14 +1,13 @@
 /**
- * What a socket receives. Whole, plain data frames, by far the most, are taken here; all other bytes go to `ws` in the order
- * they came in, and `ws` stays the one judge of the protocol: it answers pings, joins what was split, and closes with the
- * code of what is wrong. Upgrade starts one per connection. It never keeps payload.
+ * What a socket receives. Whole, plain frames, by far the most, are taken here; all other bytes go to `ws` in the order they
+ * came in, and `ws` stays the one judge of the protocol: it joins what was split, and closes with the code of what is wrong.
+ * The base of a peer (peer.ts), which has ws ready when it is needed. It never keeps payload.
  *
- *   taking ──ping, pong, long frame, split frame──▶ lending ──its last byte──▶ taking
+ *   taking ──long frame, frame in pieces──▶ lending ──its last byte──▶ taking
  *     └──fragment, close frame, anything odd──▶ ws reads, for good    └──ws refused it──▶ nothing is read any more
  */
 import { isUtf8 } from 'node:buffer';
 import type { Socket } from 'node:net';
-import type { RawData, WebSocket } from 'ws';
 
 /** A frame's first byte: final, without reserved bits. */
 const text = 0x81;
@@ -18,37 +17,30 @@ const pong = 0x8a;
 
 const maskBytes = 4;
 const controlBytesMax = 125;
-/** In place of the length: it follows in two bytes, or in eight. */
+/** In place of the length: it follows in two bytes, and in eight where it is one more. */
 const inTwo = 126;
-const inEight = 127;
 /** The first byte, the masked length in eight, the mask. */
 const headBytesMax = 14;
 
 /** Shared by all who read, so that `of` is told and not closed over: a closure of each would take memory. */
 export type Taker<Of> = {
   message(of: Of, payload: Buffer, binary: boolean): void;
+  ping(of: Of, payload: Buffer): void;
   /** Asked behind every frame. True: the socket was paused, and not even the next frame of the chunk may come. A pause without that holds from the next chunk on. */
   hasEnough(of: Of): boolean;
 };
-type Listener = (this: Socket, chunk: Buffer) => void;
+export type Listener = (this: Socket, chunk: Buffer) => void;
 
-/** Where a socket and its `ws` have their reading, so that one listener serves all. */
+/** Where a socket has its reading, so that one listener serves all. */
 const reading = Symbol('reading');
-type Carrier = { [reading]?: { chunk(chunk: Buffer): void; joined(data: Buffer, isBinary: boolean): void } };
+type Carrier = { [reading]?: Reading<unknown> };
 
-/** Takes over from ws, unless that listens in another way than it is known to: then it reads all by itself. */
-export function startReading<Of>(ws: WebSocket, socket: Socket, payloadMax: number, of: Of, taker: Taker<Of>): void {
-  const [judge, another] = socket.listeners('data');
-  if (judge === undefined || another !== undefined) ws.on('message', (data, isBinary) => taker.message(of, data as Buffer, isBinary));
-  else new Reading(socket, judge as Listener, payloadMax, of, taker).start(ws);
-}
-
-class Reading<Of> {
-  readonly #socket: Socket;
-  readonly #judge: Listener;
+/** Of one socket. It becomes one with what else there is to know of that (peer.ts): an object of its own would take memory. */
+export abstract class Reading<Of> {
+  readonly socket: Socket;
   readonly #payloadMax: number;
-  readonly #of: Of;
   readonly #taker: Taker<Of>;
+  #of: Of | null = null;
   /** Bytes that ws is still to get of the frame it was lent. */
   #owed = 0;
   /** What ws has been given of a frame whose head is not complete. */
@@ -58,39 +50,44 @@ class Reading<Of> {
   /** Nothing more of the chunk may come. */
   #enough = false;
 
-  constructor(socket: Socket, judge: Listener, payloadMax: number, of: Of, taker: Taker<Of>) {
-    this.#socket = socket;
-    this.#judge = judge;
+  constructor(socket: Socket, payloadMax: number, taker: Taker<Of>) {
+    this.socket = socket;
     this.#payloadMax = payloadMax;
-    this.#of = of;
     this.#taker = taker;
   }
 
-  start(ws: WebSocket): void {
-    (ws as WebSocket & Carrier)[reading] = this;
-    (this.#socket as Socket & Carrier)[reading] = this;
-    ws.on('message', onMessage);
-    this.#socket.off('data', this.#judge);
-    this.#socket.on('data', onChunk);
+  /** What ws does with what comes, for a socket that it is not listening to. */
+  protected abstract judge(): Listener;
+
+  /** Who it is that reads; nothing is taken before. */
+  protected get of(): Of {
+    return this.#of as Of;
+  }
+
+  protected read(of: Of): void {
+    this.#of = of;
+    (this.socket as Socket & Carrier)[reading] = this;
+    this.socket.on('data', onChunk);
   }
 
   /** What ws has made of what it was lent. */
   joined(data: Buffer, isBinary: boolean): void {
     this.#told = true;
-    this.#taker.message(this.#of, data, isBinary);
+    this.#taker.message(this.of, data, isBinary);
   }
 
   chunk(chunk: Buffer): void {
     this.#enough = false;
     let at = this.#owed > 0 || this.#head !== null ? this.#lend(chunk, 0) : 0;
     while (at < chunk.length && !this.#enough) at = this.#take(chunk, at) ?? this.#lend(chunk, at);
-    if (at < chunk.length) this.#socket.unshift(chunk.subarray(at));
+    if (at < chunk.length) this.socket.unshift(chunk.subarray(at));
   }
 
   /** A frame that is plain and all there; returns where the next one starts. Null: it is not. */
   #take(chunk: Buffer, at: number): number | null {
     const first = chunk[at];
-    if ((first !== text && first !== binary) || chunk.length - at < 2 + maskBytes) return null;
+    const data = first === text || first === binary;
+    if ((!data && first !== ping && first !== pong) || chunk.length - at < 2 + maskBytes) return null;
     const second = chunk[at + 1] as number;
     let length = second - 0x80; // below 0: not masked
     let mask = at + 2;
@@ -100,15 +97,16 @@ class Reading<Of> {
     }
     const start = mask + maskBytes;
     const end = start + length;
-    if (length < 0 || second - 0x80 === inEight || length > this.#payloadMax || end > chunk.length) return null;
+    if (length < 0 || second - 0x80 > (data ? inTwo : controlBytesMax) || length > this.#payloadMax || end > chunk.length) return null;
     const ascii = unmask(chunk, mask, end);
     const payload = chunk.subarray(start, end);
     if (!ascii && first === text && !isUtf8(payload)) {
       unmask(chunk, mask, end); // as it came
       return this.#leave(chunk, at);
     }
-    this.#taker.message(this.#of, payload, first === binary);
-    this.#enough = this.#taker.hasEnough(this.#of);
+    if (data) this.#taker.message(this.of, payload, first === binary);
+    else if (first === ping) this.#taker.ping(this.of, payload);
+    this.#enough = this.#taker.hasEnough(this.of);
     return end;
   }
 
@@ -125,40 +123,37 @@ class Reading<Of> {
       this.#owed = (size ?? before) - before;
       this.#told = size === null || isControl(head);
       if (size === null) {
-        this.#judge.call(this.#socket, rest);
+        this.judge().call(this.socket, rest);
         return chunk.length;
       }
     }
     const end = Math.min(chunk.length, at + this.#owed);
     this.#owed -= end - at;
-    this.#judge.call(this.#socket, chunk.subarray(at, end));
+    this.judge().call(this.socket, chunk.subarray(at, end));
     if (this.#owed > 0) return end;
     if (!this.#told) return this.#stop(chunk);
-    this.#enough = this.#taker.hasEnough(this.#of);
+    this.#enough = this.#taker.hasEnough(this.of);
     return end;
   }
 
   /** ws reads this and what follows. */
   #leave(chunk: Buffer, at: number): number {
-    this.#socket.off('data', onChunk);
-    this.#socket.on('data', this.#judge);
-    this.#judge.call(this.#socket, chunk.subarray(at));
+    const judge = this.judge();
+    this.socket.off('data', onChunk);
+    this.socket.on('data', judge);
+    judge.call(this.socket, chunk.subarray(at));
     return chunk.length;
   }
 
   /** ws has refused a frame and closes: what follows is nobody's. */
   #stop(chunk: Buffer): number {
-    this.#socket.off('data', onChunk);
+    this.socket.off('data', onChunk);
     return chunk.length;
   }
 }
 
 function onChunk(this: Socket & Carrier, chunk: Buffer): void {
   this[reading]?.chunk(chunk);
-}
-
-function onMessage(this: WebSocket & Carrier, data: RawData, isBinary: boolean): void {
-  this[reading]?.joined(data as Buffer, isBinary);
 }
 
 /** The size of a frame with this head, or null where that does not say it yet. `odd`: what it may be, only ws can tell. */

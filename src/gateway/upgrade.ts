@@ -5,7 +5,7 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type ServerOptions, WebSocket, WebSocketServer } from 'ws';
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { FilledOptions } from '../options.ts';
 import { subprotocols } from '../protocol/codec.ts';
 import { isLoopbackHost, isLoopbackOrigin, notLocal } from '../protocol/loopback.ts';
@@ -19,8 +19,8 @@ import type { Counters, Rejection } from './counters.ts';
 import type { Inbound } from './inbound.ts';
 import type { Limits } from './limits.ts';
 import type { Outbox } from './outbox.ts';
+import { type Owner, Peer } from './peer.ts';
 import type { Pool } from './pool.ts';
-import { startReading, type Taker } from './reading.ts';
 
 /** Of WebSocket: that of RFC 6455. */
 const version = '13';
@@ -53,41 +53,32 @@ export type UpgradeDeps = {
 /** Why, the status, its text, and further headers. */
 type Refusal = [Rejection, number, string, string?];
 
-/** What `ws` makes for a socket. It knows its connection, so that one listener serves all: a closure of each would take memory. */
-class Peer extends WebSocket {
-  of: Connection | null = null;
-}
+/** What `ws` makes of a handshake: all that is left of it is what was agreed on. */
+class Handshake {
+  /** Filled in by ws: the subprotocol. */
+  readonly _protocol: string = '';
 
-function peersOf(outbox: Outbox): typeof Peer {
-  return class extends Peer {
-    /** Called by ws itself too, when the peer closes or breaks the protocol. */
-    override close(code?: number, reason?: string | Buffer): void {
-      if (this.of !== null) outbox.last(this.of);
-      super.close(code, reason);
-    }
-  };
+  /** `head`: what came behind the request. */
+  setSocket(socket: Duplex, head: Buffer): void {
+    if (head.length > 0) socket.unshift(head);
+  }
 }
 
 export class Upgrade {
   readonly #deps: UpgradeDeps;
   readonly #server: WebSocketServer;
-  readonly #listeners: ReturnType<typeof listenersFor>;
   readonly #ids: Mids;
   readonly #send: (to: Connection, fields: Fields) => void;
   readonly #pace: Rate;
   readonly #paced: Bucket;
   readonly #addresses: Addresses;
-  readonly #taker: Taker<Connection>;
+  readonly #owner: Owner<Connection>;
   /** No more are taken: the hub is stopping. */
   draining = false;
 
   constructor(deps: UpgradeDeps) {
     this.#deps = deps;
     this.#ids = new Mids(() => deps.clock.random());
-    this.#taker = {
-      message: (of, payload, binary) => deps.inbound.message(of, payload, binary),
-      hasEnough: ({ paused }) => paused.held || paused.outbox,
-    };
     this.#send = (to, fields) => deps.outbox.send(to, fields);
     const { acceptPerSecond, dev, host, trustedProxies } = deps.options;
     this.#pace = { perSecond: acceptPerSecond, burst: acceptPerSecond };
@@ -95,9 +86,8 @@ export class Upgrade {
     // In development everybody is this machine; on loopback everybody comes through a proxy, and one that nobody named cannot be told apart from them.
     const alike = dev || (isLoopbackHost(host) && trustedProxies.length === 0);
     this.#addresses = new Addresses(alike ? { ...deps.options, connectionsPerAddressMax: 0, connectsPerAddressMax: 0 } : deps.options);
-    this.#listeners = listenersFor(deps, this.#addresses);
     const options: ServerOptions & { closeTimeout: number } = {
-      WebSocket: peersOf(deps.outbox),
+      WebSocket: Handshake as unknown as typeof WebSocket,
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
@@ -111,6 +101,7 @@ export class Upgrade {
       handleProtocols: (offered) => [...offered].find((name) => Object.hasOwn(subprotocols, name)) ?? false,
     };
     this.#server = new WebSocketServer(options);
+    this.#owner = ownerFor(deps, this.#addresses, this.#server.options);
     // Whoever listens owns the socket: without an answer and an end it would stay (FAULTS A.7).
     this.#server.on('wsClientError', (error, socket, { method, headers }) => {
       if (method !== 'GET') this.#reject(socket, 'handshake', 405, error.message, 'Allow: GET\r\n');
@@ -144,7 +135,10 @@ export class Upgrade {
     const filled = this.#crowded(address);
     if (filled !== null) return this.#reject(socket, ...filled);
     if (!this.#paced.take(this.#pace, this.#deps.clock.tick())) return this.#reject(socket, 'rate', 503, 'too many handshakes at once');
-    this.#server.handleUpgrade(request, socket, head, (ws) => this.#open(ws, request, socket as Socket, address));
+    this.#server.handleUpgrade(request, socket, head, (made) => {
+      const { _protocol: protocol } = made as unknown as Handshake;
+      this.#open(protocol, request, socket as Socket, address);
+    });
   }
 
   /** What is wrong with the request itself. */
@@ -179,15 +173,16 @@ export class Upgrade {
     return options.dev && options.origins.length === 0 && isLoopbackOrigin(origin);
   }
 
-  #open(ws: WebSocket, request: IncomingMessage, socket: Socket, address: string): void {
+  #open(protocol: string, request: IncomingMessage, socket: Socket, address: string): void {
+    const peer = new Peer(socket, this.#owner);
     const { options, clock, counters, pool, shards, time } = this.#deps;
     const connection = new Connection(
       {
         number: this.#deps.nextNumber(),
         id: this.#ids.next(clock.now()),
-        format: subprotocols[ws.protocol] ?? 'json',
+        format: subprotocols[protocol] ?? 'json',
         shards,
-        ws,
+        ws: peer,
         socket,
         address,
         bearer: bearerOf(request.headers.authorization),
@@ -201,18 +196,8 @@ export class Upgrade {
     );
     counters.accepted++;
     pool.add(connection);
-    this.#listen(connection);
-  }
-
-  #listen(connection: Connection): void {
-    const { ws, socket } = connection;
-    const { close, ping, error } = this.#listeners;
-    if (ws instanceof Peer) ws.of = connection;
-    startReading(ws, socket, this.#deps.options.frameBytesMax, connection, this.#taker);
-    this.#addresses.opened(connection.address);
-    ws.on('close', close);
-    ws.on('ping', ping);
-    ws.on('error', error);
+    this.#addresses.opened(address);
+    peer.start(connection);
   }
 
   #rejectVersion(socket: Duplex): void {
@@ -226,30 +211,24 @@ export class Upgrade {
   }
 }
 
-function listenersFor({ pool, limits, inbound, counters, log }: UpgradeDeps, addresses: Addresses) {
+function ownerFor({ options, pool, limits, inbound, outbox, counters, log }: UpgradeDeps, addresses: Addresses, judging: ServerOptions): Owner<Connection> {
   return {
-    close(this: WebSocket, code: number): void {
-      const connection = connectionOf(this);
-      if (connection === null) return;
-      pool.gone(connection, code);
-      limits.left(connection);
-      addresses.closed(connection.address);
-    },
-    ping(this: WebSocket, payload: Buffer): void {
-      const connection = connectionOf(this);
-      if (connection !== null) inbound.ping(connection, payload);
-    },
-    /** A fault of the peer: ws closes with its code; the close event does the rest. */
-    error(this: WebSocket, error: Error): void {
-      const connection = connectionOf(this);
+    options: judging,
+    payloadMax: options.frameBytesMax,
+    message: (of, payload, binary) => inbound.message(of, payload, binary),
+    ping: (of, payload) => inbound.ping(of, payload),
+    hasEnough: ({ paused }) => paused.held || paused.outbox,
+    closing: (of) => outbox.last(of),
+    failed(of, error) {
       counters.badFrames++;
-      if (connection?.phase.is === 'open') log('info', 'a connection failed', { connection: connection.id, error: error.message });
+      if (of.phase.is === 'open') log('info', 'a connection failed', { connection: of.id, error: error.message });
+    },
+    closed(of, code) {
+      pool.gone(of, code);
+      limits.left(of);
+      addresses.closed(of.address);
     },
   };
-}
-
-function connectionOf(ws: WebSocket): Connection | null {
-  return ws instanceof Peer ? ws.of : null;
 }
 
 function destroyFailed(this: Duplex): void {
