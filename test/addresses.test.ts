@@ -11,7 +11,7 @@ const given: AddressOptions = {
   connectsWindowMs: 10_000,
 };
 const of = (peer: string, headers: Record<string, string>, options: Partial<AddressOptions> = {}): string =>
-  new Addresses({ ...given, ...options }).of(peer, headers);
+  new Addresses({ ...given, ...options }).of({ remoteAddress: peer }, headers);
 
 describe('the address of a client', () => {
   it('is the peer’s, whatever a stranger writes into headers', () => {
@@ -45,6 +45,17 @@ describe('the address of a client', () => {
     expect(of('10.1.1.1', { forwarded: 'for=198.51.100.1, for=_hidden' }, forwarded)).toBe('10.1.1.1');
     expect(of('10.1.1.1', { 'x-forwarded-for': '1.1.1.1' }, forwarded)).toBe('10.1.1.1');
     expect(of('10.1.1.1', { forwarded: 'for=1.1.1.1' })).toBe('10.1.1.1');
+  });
+
+  it('is not asked for where nothing depends on it', () => {
+    const asked = {
+      get remoteAddress(): string {
+        throw new Error('the system was asked');
+      },
+    };
+    const counting = { trustedProxies: [], connectionsPerAddressMax: 0, connectsPerAddressMax: 0 };
+    expect(new Addresses({ ...given, ...counting }).of(asked, {})).toBe('');
+    expect(() => new Addresses({ ...given, ...counting, connectionsPerAddressMax: 1 }).of(asked, {})).toThrow('asked');
   });
 
   it('needs proxies that are addresses or networks', () => {

@@ -19,6 +19,8 @@ export type AddressOptions = {
   connectsWindowMs: number;
 };
 
+type Peer = { readonly remoteAddress?: string | undefined };
+
 export class Addresses {
   readonly #options: AddressOptions;
   /** Null: nobody. Asking an empty list costs as much as asking a full one. */
@@ -35,9 +37,16 @@ export class Addresses {
     this.#trusted = options.trustedProxies.length === 0 ? null : trusting(options.trustedProxies);
   }
 
-  /** The client's own address. */
-  of(peer: string | undefined, headers: IncomingHttpHeaders): string {
-    let address = plain(peer ?? '');
+  /** Whether handshakes are counted, so that one has to wait for its turn. */
+  get counting(): boolean {
+    return this.#handshakes !== null;
+  }
+
+  /** The client's own address; '': that of its socket, which nothing here depends on. */
+  of(peer: Peer, headers: IncomingHttpHeaders): string {
+    const { connectionsPerAddressMax } = this.#options;
+    if (this.#trusted === null && this.#handshakes === null && connectionsPerAddressMax === 0) return '';
+    let address = addressOf(peer);
     if (!this.#trusts(address)) return address;
     const { proxyHeader } = this.#options;
     const header = headers[proxyHeader];
@@ -63,11 +72,13 @@ export class Addresses {
   }
 
   opened(address: string): void {
+    if (this.#options.connectionsPerAddressMax === 0) return;
     const key = networkOf(address);
     this.#live.set(key, (this.#live.get(key) ?? 0) + 1);
   }
 
   closed(address: string): void {
+    if (this.#options.connectionsPerAddressMax === 0) return;
     const key = networkOf(address);
     const left = (this.#live.get(key) ?? 0) - 1;
     if (left > 0) this.#live.set(key, left);
@@ -103,6 +114,11 @@ function forwardedHops(header: string | string[] | undefined): string[] {
     .join(',')
     .split(',')
     .map((element) => /(?:^|;)\s*for\s*=\s*"?([^";]*)"?/i.exec(element.trim())?.[1] ?? '');
+}
+
+/** Of the peer itself. Every first time the system is asked for it. */
+export function addressOf({ remoteAddress = '' }: Peer): string {
+  return plain(remoteAddress);
 }
 
 /** Without port and brackets, IPv4 in its own form. */

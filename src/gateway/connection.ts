@@ -7,6 +7,7 @@ import type { CodedError } from '../protocol/codes.ts';
 import type { Bucket } from '../thread/bucket.ts';
 import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, Format, RoomKey } from '../thread/messages.ts';
+import { addressOf } from './addresses.ts';
 import type { Allowance } from './limits.ts';
 import type { Peer } from './peer.ts';
 import type { Tail } from './tail.ts';
@@ -98,6 +99,7 @@ export type ConnectionInit = {
   shards: number;
   ws: Peer<Connection>;
   socket: Socket;
+  /** '': its socket's own. */
   address: string;
   bearer: string | null;
   openedAt: number;
@@ -113,7 +115,7 @@ export class Connection extends Sender {
   readonly ws: Peer<Connection>;
   /** The socket that `upgrade` handed over: ready frames are written to it beside `ws` (DESIGN 11.8). */
   readonly socket: Socket;
-  readonly address: string;
+  readonly #address: string;
   /** Wall clock, for people. */
   readonly openedAt: number;
   /** Token of the Authorization header, until hello. */
@@ -184,7 +186,7 @@ export class Connection extends Sender {
     this.id = init.id;
     this.ws = init.ws;
     this.socket = init.socket;
-    this.address = init.address;
+    this.#address = init.address;
     this.bearer = init.bearer;
     this.openedAt = init.openedAt;
     this.phase = { is: 'hello', deadline: init.now + init.helloTimeoutMs };
@@ -195,6 +197,10 @@ export class Connection extends Sender {
   }
 
   readonly #send: (to: Connection, fields: Fields) => void;
+
+  get address(): string {
+    return this.#address || addressOf(this.socket);
+  }
 
   pause(why: keyof Connection['paused']): void {
     this.paused = { ...this.paused, [why]: true };

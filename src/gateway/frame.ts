@@ -14,10 +14,23 @@ export function pongFrame(payload: Buffer): Buffer {
 
 /** Fields that are undefined are left out. */
 export function frameOf(fields: Fields, format: Format): Buffer {
-  const payload = encode(fields, format);
+  return format === 'json' ? textFrame(JSON.stringify(fields)) : binaryFrame(encode(fields, format));
+}
+
+/** Written in place: made as bytes of its own first it would be copied. */
+function textFrame(text: string): Buffer {
+  const length = Buffer.byteLength(text);
+  const head = frameBytes(length);
+  const frame = Buffer.allocUnsafe(head + length);
+  writeFrameHeader(frame, 0, textOpcode, length);
+  frame.write(text, head);
+  return frame;
+}
+
+function binaryFrame(payload: Uint8Array): Buffer {
   const head = frameBytes(payload.length);
   const frame = Buffer.allocUnsafe(head + payload.length);
-  writeFrameHeader(frame, 0, format === 'json' ? textOpcode : binaryOpcode, payload.length);
+  writeFrameHeader(frame, 0, binaryOpcode, payload.length);
   frame.set(payload, head);
   return frame;
 }

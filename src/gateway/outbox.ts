@@ -29,6 +29,7 @@ export type OutboxLimits = { outboxBytesMax: number; outboxLowBytes: number; out
 /** Memory that unfinished writes keep: an arena (for all who were written views of it) or one connection's own bytes. */
 type Hold = { bytes: number; holders: number };
 
+/** The arena between flushes. */
 const nothing = Buffer.alloc(0);
 
 export class Outbox {
@@ -73,9 +74,7 @@ export class Outbox {
     if (connection.from < 0) {
       connection.from = from;
       connection.to = from + length;
-      if (connection.touched) return;
-      connection.touched = true;
-      this.#touched.push(connection);
+      if (!connection.touched) this.#touch(connection);
     } else if (connection.to === from) {
       connection.to += length;
     } else {
@@ -122,12 +121,8 @@ export class Outbox {
 
   sendFrame(connection: Connection, frame: Buffer): void {
     if (connection.from >= 0) this.#spill(connection);
-    else if (!connection.touched && connection.corked === 0) {
-      // Answers to what came in one read leave in one write.
-      connection.socket.cork();
-      queueMicrotask(() => this.finish(connection));
-    }
-    if (!connection.touched) connection.corked++;
+    else if (connection.corked > 0) connection.corked++;
+    else if (!connection.touched) this.#gather(connection);
     this.#write(connection, frame, false);
     this.#counters.framesOut++;
     if (connection.corked >= answersAtOnce) this.finish(connection);
@@ -168,6 +163,19 @@ export class Outbox {
     connection.tail?.take()?.release();
     connection.paced.length = 0;
     connection.from = -1;
+  }
+
+  #touch(connection: Connection): void {
+    connection.touched = true;
+    this.#touched.push(connection);
+  }
+
+  /** Answers to what came in one read, or in one batch, leave in one write. */
+  #gather(connection: Connection): void {
+    connection.corked = 1;
+    connection.socket.cork();
+    if (this.#arena === nothing) queueMicrotask(() => this.finish(connection));
+    else this.#touch(connection);
   }
 
   #spill(connection: Connection): void {
@@ -235,8 +243,7 @@ export class Outbox {
     tail.writes++;
     connection.socket.write(bytes, () => {
       release();
-      tail.writes--;
-      if (tail.writes === 0) this.#seal(connection);
+      if (--tail.writes === 0) this.#seal(connection);
       if (tail.writes === 0) connection.tail = null;
       this.progress(connection);
     });

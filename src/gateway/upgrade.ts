@@ -123,17 +123,19 @@ export class Upgrade {
     if (refused !== null) return this.#reject(socket, ...refused);
     // ws would take 8 too, and whatever else is 13 as a number.
     if (request.method === 'GET' && request.headers['sec-websocket-version'] !== version) return this.#rejectVersion(socket);
-    const address = this.#addresses.of((socket as Socket).remoteAddress, request.headers);
+    const address = this.#addresses.of(socket as Socket, request.headers);
     const crowded = this.#crowded(address);
     if (crowded !== null) return this.#reject(socket, ...crowded);
-    socket.on('error', destroyFailed);
-    const waitMs = await this.#addresses.attempt(address);
-    // It may have died meanwhile (its error may be yet to come), and others may have taken its place.
-    if (!socket.readable || !socket.writable) return void socket.destroy();
-    socket.off('error', destroyFailed);
-    if (waitMs > 0) return this.#reject(socket, 'address-rate', 429, 'too many connections from this address', retryAfter(waitMs));
-    const filled = this.#crowded(address);
-    if (filled !== null) return this.#reject(socket, ...filled);
+    if (this.#addresses.counting) {
+      socket.on('error', destroyFailed);
+      const waitMs = await this.#addresses.attempt(address);
+      // It may have died meanwhile (its error may be yet to come), and others may have taken its place.
+      if (!socket.readable || !socket.writable) return void socket.destroy();
+      socket.off('error', destroyFailed);
+      if (waitMs > 0) return this.#reject(socket, 'address-rate', 429, 'too many connections from this address', retryAfter(waitMs));
+      const filled = this.#crowded(address);
+      if (filled !== null) return this.#reject(socket, ...filled);
+    }
     if (!this.#paced.take(this.#pace, this.#deps.clock.tick())) return this.#reject(socket, 'rate', 503, 'too many handshakes at once');
     this.#server.handleUpgrade(request, socket, head, (made) => {
       const { _protocol: protocol } = made as unknown as Handshake;

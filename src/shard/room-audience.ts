@@ -33,8 +33,7 @@ export function left(room: RoomState, connection: Connection, effects: RoomEffec
 /** Tells what changed since the last time; a large audience waits for the tick. */
 export function tellAudience(room: RoomState, ticking: boolean, effects: RoomEffects): void {
   if (room.joined.size === 0 && room.left.size === 0) return;
-  const listeners: Connection[] = [];
-  for (const subscriber of room.subscribers.values()) if (subscriber.presence) listeners.push(subscriber.connection);
+  const listeners = [...room.listeners.values()];
   const count = room.audience.size;
   const large = count > room.limits.audienceMax;
   if (large && !ticking && listeners.length > 0) return;

@@ -178,6 +178,7 @@ function follow(room: RoomState, connection: Connection, presence: boolean, posi
   deliverApplied(room, effects);
   const subscriber: Subscriber = { connection, presence, state: { is: 'behind', position: position ?? room.headSeq } };
   room.subscribers.set(connection.id, subscriber);
+  if (presence) room.listeners.set(connection.id, connection);
   room.formats[connection.format]++;
   joined(room, connection, effects);
   announce();

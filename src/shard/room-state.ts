@@ -10,6 +10,7 @@ import type { Role, Settings } from '../protocol/commands.ts';
 import { dmUsers } from '../protocol/names.ts';
 import type { RoomInfo } from '../protocol/pushes.ts';
 import type { MessageContent } from '../protocol/validate.ts';
+import { FewMap } from '../thread/few.ts';
 import type { ConnectionId, EntryRecord, Format, RoomKey, StoredRoom } from '../thread/messages.ts';
 import type { Connection, Effects } from './actor.ts';
 import { Tail } from './tail.ts';
@@ -72,6 +73,8 @@ export class RoomState {
   readonly formats: Record<Format, number> = { json: 0, msgpack: 0 };
   /** Users following live, with their connections; what changed since the last audience push. */
   readonly audience = new Map<string, number>();
+  /** Subscribers who asked to hear of that. Apart, for whoever joins a room of very many must not have all of them looked through. */
+  readonly listeners = new FewMap<ConnectionId, Connection>();
   readonly joined = new Set<string>();
   readonly left = new Set<string>();
   /** Listeners were last told only a number. */
