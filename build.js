@@ -14,6 +14,7 @@ const root = dirname(fileURLToPath(import.meta.url));
 /** `node build.js FOLDER` builds into a new folder instead, for the tests. */
 const dist = resolve(process.argv[2] ?? join(root, 'dist'));
 const client = join(dist, 'client');
+const nativeStack = '@sentry-internal/node-native-stacktrace';
 const { version, license } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
 if (process.argv[2] === undefined) rmSync(dist, { recursive: true, force: true });
@@ -117,6 +118,7 @@ async function packPackages() {
     format: 'esm',
     platform: 'node',
     target: 'node20.19',
+    external: [`${nativeStack}/lib/*.node`],
     legalComments: 'inline',
     // What was CommonJS asks for Node's own modules by `require`.
     banner: { js: "import { createRequire } from 'node:module';\nconst require = createRequire(import.meta.url);" },
@@ -132,6 +134,10 @@ async function packPackages() {
           // It asks for the adapters of every store there is; each part has a file of its own.
           onLoad({ filter: /rate-limiter-flexible\/index\.js$/ }, () => ({
             contents: [...(used.get('rate-limiter-flexible') ?? [])].map((name) => `exports.${name} = require('./lib/${name}');`).join('\n'),
+          }));
+          // The bundle is in another place than its native code, which is loaded by path.
+          onLoad({ filter: /node-native-stacktrace\/lib\/index\.js$/ }, ({ path }) => ({
+            contents: readFileSync(path, 'utf8').replaceAll(/require\((['`])\.\/stack-trace-/g, `require($1${nativeStack}/lib/stack-trace-`),
           }));
           // The hub's words are English; these are the others.
           onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({ contents: "export { default as en } from './en.js';" }));

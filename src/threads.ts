@@ -2,7 +2,7 @@
  * The worker threads of one hub: starts them, links them with each other and with the gateway, watches them, and stops them.
  * Part of the composition root (hub.ts), which makes one and asks it how the hub is.
  */
-import { MessageChannel } from 'node:worker_threads';
+import { MessageChannel, threadId } from 'node:worker_threads';
 import { v7 } from 'uuid';
 import type { Gateway } from './gateway/gateway.ts';
 import type { HubStats, StatValue } from './http/deps.ts';
@@ -10,6 +10,7 @@ import type { FilledOptions } from './options.ts';
 import type { StoreOptions } from './persistence/store.ts';
 import type { Clock } from './thread/clock.ts';
 import type { Log } from './thread/log.ts';
+import { showStack, type Watched } from './thread/main-stack.ts';
 import { Quarantine } from './thread/quarantine.ts';
 import { Spare } from './thread/spare.ts';
 import { Stalls } from './thread/stalls.ts';
@@ -37,6 +38,8 @@ export class Threads {
   #stalls: Stalls | null = null;
   readonly #deps: { clock: Clock; log: Log };
   readonly #diskWarnBytes: number;
+  /** This thread, to the first reader, which watches it. */
+  readonly #watched: Watched = { turns: new SharedArrayBuffer(4), threadId };
   #gateway: Gateway | null = null;
   #timer: NodeJS.Timeout | null = null;
   #failed: Error | null = null;
@@ -76,7 +79,7 @@ export class Threads {
       spec('reader', index, {
         filename: storeModule,
         name: 'runReader',
-        task: persistenceTask,
+        task: () => ({ options: store, watched: index === 0 ? this.#watched : null }),
         started: (thread) => this.#linkStore(thread),
       }),
     );
@@ -106,10 +109,12 @@ export class Threads {
   /** Persistence first: it creates what the others open. */
   async start(gateway: Gateway): Promise<void> {
     this.#gateway = gateway;
+    const shown = showStack(); // while the threads come up
     await this.#persistence.start();
     await Promise.all(this.#readers.map((reader) => reader.start()));
     await Promise.all(this.#shards.map((shard) => shard.start()));
-    this.#stalls = new Stalls(this.#deps.clock, this.#deps.log);
+    await shown;
+    this.#stalls = new Stalls(this.#deps.clock, this.#deps.log, new Int32Array(this.#watched.turns));
   }
 
   /** Shards first: what they have under way still reaches the store. The writer last: the last to close the file leaves no WAL. */

@@ -16,7 +16,7 @@ it('a shard writes through one and reads through the other, until they are told 
     runPersistence({ control, witness: makeWitness(0), options, shards: 1, maintainMs: 1_000_000, diskWarnBytes: 0, barred: { rooms: [], commands: [] } }),
   );
   await writing.until((message) => message.t === 'ready');
-  const reading = taskOn((control) => runReader({ control, witness: makeWitness(0), options }));
+  const reading = taskOn((control) => runReader({ control, witness: makeWitness(0), options, watched: null }));
   await reading.until((message) => message.t === 'ready');
 
   const shard = new ShardEnd(writing.link());

@@ -2,11 +2,14 @@
  * What the worker threads of persistence run: one long task each, that ends when it is told to stop, or throws when its store
  * can be used no more. Called by piscina; everything else is in `writer.ts` and `reader.ts`.
  */
+import { write } from 'node:fs';
 import type { MessagePort } from 'node:worker_threads';
 import { systemClock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
+import { stackOfMain, type Watched } from '../thread/main-stack.ts';
 import type { Control, FromThread } from '../thread/messages.ts';
 import { type Barred, Barrier } from '../thread/quarantine.ts';
+import { StallWatch } from '../thread/stall-watch.ts';
 import { Witness } from '../thread/witness.ts';
 import { DiskSpace } from './disk-space.ts';
 import { ReadServer } from './reader.ts';
@@ -25,7 +28,8 @@ export type PersistenceTask = {
   diskWarnBytes: number;
   barred: Barred;
 };
-export type ReaderTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions };
+/** `watched`: the main thread, for the one that watches it. */
+export type ReaderTask = { control: MessagePort; witness: SharedArrayBuffer; options: StoreOptions; watched: Watched | null };
 
 /** The loop of a thread, as the control port drives it. */
 type Served = {
@@ -69,19 +73,32 @@ export async function runPersistence({ control, witness: memory, options, shards
   }
 }
 
-export async function runReader({ control, witness: memory, options }: ReaderTask): Promise<void> {
+export async function runReader({ control, witness: memory, options, watched }: ReaderTask): Promise<void> {
   const witness = new Witness(memory);
   const still = witness.beat();
   const reader = new SqliteReader(options.data);
+  const watch = watched === null ? null : watchOf(watched, control);
   const server = new ReadServer(reader, systemClock, logTo(control), witness);
   try {
     await serve(control, server);
   } finally {
     still();
+    await watch?.close();
     server.release();
     await reader.close();
     control.close();
   }
+}
+
+function watchOf(watched: Watched, control: MessagePort): StallWatch {
+  return new StallWatch({
+    turns: new Int32Array(watched.turns),
+    clock: systemClock,
+    log: logTo(control),
+    stack: (seen, afterMs) => stackOfMain(watched, seen, afterMs),
+    // All that a thread can write to by itself. Nobody waits for it, and if nobody reads it there is nobody to tell.
+    cry: (line) => write(2, `hubbub: ${line}\n`, () => {}),
+  });
 }
 
 /** Obeys the supervisor until it says stop. */

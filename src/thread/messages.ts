@@ -297,4 +297,4 @@ export type Control =
 export type FromThread =
   | { t: 'ready' }
   | { t: 'beat'; turn: number; stats: Record<string, number> }
-  | { t: 'log'; level: 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };
+  | { t: 'log'; level: 'debug' | 'info' | 'warn' | 'error'; message: string; fields: Record<string, unknown> };

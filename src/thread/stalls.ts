@@ -14,20 +14,24 @@ const tellMs = 500;
 export class Stalls {
   readonly #clock: Clock;
   readonly #log: Log;
+  /** Counted up at every look, for whoever watches from another thread (stall-watch.ts). */
+  readonly #turns: Int32Array;
   readonly #timer: NodeJS.Timeout;
   #last: number;
   #count = 0;
   #total = 0;
   #longest = 0;
 
-  constructor(clock: Clock, log: Log) {
+  constructor(clock: Clock, log: Log, turns: Int32Array) {
     this.#clock = clock;
     this.#log = log;
+    this.#turns = turns;
     this.#last = clock.tick();
     this.#timer = setInterval(() => this.look(), lookMs);
   }
 
   look(): void {
+    Atomics.add(this.#turns, 0, 1);
     const now = this.#clock.tick();
     const ms = Math.round(now - this.#last - lookMs);
     this.#last = now;
@@ -44,5 +48,6 @@ export class Stalls {
 
   close(): void {
     clearInterval(this.#timer);
+    Atomics.store(this.#turns, 0, 0);
   }
 }

@@ -1,13 +1,19 @@
-/** The whole process stands still for a while, as on a machine that swaps or a virtual one that is moved: nobody is taken for dead afterwards. */
+/**
+ * The whole process stands still for a while, as on a machine that swaps or a virtual one that is moved, or its main thread alone does, in a
+ * loop: nobody is taken for dead afterwards, and where the main thread stood is in the log.
+ */
 import type { HubProcess } from '../../src/testing/hub-process.ts';
+import { brittle } from '../kit/brittle.ts';
 import { RawClient } from '../kit/raw-client.ts';
 import { passed } from './app.ts';
 import { type FaultReport, type FaultRow, violationsOf } from './row.ts';
 
 type Size = { clients: number; rounds: number; stallMsMax: number };
 
-/** From so long on a stall is told in the log. */
+/** From so long on a stall is told in the log, with the stack where there is one to tell. */
 const toldMs = 700;
+/** Between two stacks that are told. */
+const stackRestMs = 10_000;
 const stallsMs = [200, 1_000, 2_500, 5_000];
 const heartbeatMs = 500;
 const heartbeatGraceMs = 250;
@@ -15,12 +21,13 @@ const room = 'hall';
 
 export const row: FaultRow<Size> = {
   test: 33,
-  title: 'C5 M2 a hub that stood still cuts nobody off, replaces no thread, goes on where it was, and says so',
-  target: '0 false disconnects, 0 threads replaced, for stalls up to six times heartbeat and grace together',
+  title: 'C5 M2 a hub that stood still cuts nobody off, replaces no thread, goes on where it was, and says so, and where',
+  target:
+    '0 false disconnects, 0 threads replaced, for stalls up to six times heartbeat and grace together; of the main thread alone, each of 700 ms or more with its stack in the log',
   gate: { clients: 10, rounds: 1, stallMsMax: 1_000 },
   full: { clients: 300, rounds: 3, stallMsMax: 5_000 },
   async run({ clients: count, rounds, stallMsMax }, kit): Promise<FaultReport> {
-    const hub = await kit.hub({ heartbeatMs, heartbeatGraceMs, hangMs: 500, storeHangMs: 500, helloTimeoutMs: 1_000, shards: 2 });
+    const hub = await kit.hub({ heartbeatMs, heartbeatGraceMs, hangMs: 500, storeHangMs: 500, helloTimeoutMs: 1_000, shards: 2, ...brittle(kit.folder()) });
     const { recorder } = kit;
     const clients: RawClient[] = [];
     for (let i = 0; i < count; i++) {
@@ -28,33 +35,46 @@ export const row: FaultRow<Size> = {
       await client.ok('subscribe', { room, position: { epoch: client.welcome?.epoch, seq: 0 } });
       clients.push(client);
     }
+    const alive = (): RawClient[] => clients.filter(({ ended }) => ended === null);
     const before = await statsOf(hub);
     const backMs: number[] = [];
-    let told = 0;
+    let [told, stacks] = [0, 0];
+    const goesOn = async (ms: number, standStill: () => Promise<unknown>): Promise<void> => {
+      // Under way when it stops, some of it already in the hub.
+      const open = alive()
+        .slice(0, 10)
+        .map((client, i) => client.command('publish', { room, body: `${ms} ${i}` }));
+      await standStill();
+      const began = performance.now();
+      await Promise.all(open);
+      backMs.push(performance.now() - began);
+      // Whoever would be judged by the time that passed is judged within this.
+      await passed(heartbeatGraceMs * 2);
+    };
     for (let round = 0; round < rounds; round++) {
       for (const ms of stallsMs.filter((ms) => ms <= stallMsMax)) {
-        // Under way when it stops, some of it already in the hub.
-        const open = clients.slice(0, 10).map((client, i) => client.command('publish', { room, body: `${ms} ${i}` }));
-        process.kill(hub.pid, 'SIGSTOP');
-        try {
-          await passed(ms);
-        } finally {
-          process.kill(hub.pid, 'SIGCONT');
+        await goesOn(ms, () => stopped(hub, ms));
+        if (ms >= toldMs) {
+          told += 2;
+          stacks++;
+          await stackCanBeTold(hub);
         }
-        const began = performance.now();
-        await Promise.all(open);
-        backMs.push(performance.now() - began);
-        if (ms >= toldMs) told++;
-        // Whoever would be judged by the time that passed is judged within this.
-        await passed(heartbeatGraceMs * 2);
-        kit.say(`round ${round + 1} of ${rounds}: stood still for ${ms} ms, ${clients.filter(({ ended }) => ended !== null).length} disconnected`);
+        await goesOn(
+          ms,
+          async () =>
+            await alive()
+              .at(-1)
+              ?.command('publish', { room, body: { standStill: `loop${ms}` } }),
+        );
+        kit.say(`round ${round + 1} of ${rounds}: stood still for ${ms} ms twice, ${count - alive().length} disconnected`);
       }
     }
     const { position } = await (clients[0] as RawClient).ok('subscribe', { room });
-    const open = clients.filter(({ ended }) => ended === null);
+    const open = alive();
     await Promise.all(open.map((client) => client.until(() => (client.entries(room).at(-1)?.seq ?? 0) >= position.seq)));
     const after = await statsOf(hub);
-    const lines = hub.stdout.split('\n').filter((line) => line.includes('stood still')).length;
+    const lines = hub.stdout.split('\n').filter((line) => line.includes('nobody was answered')).length;
+    const stacksTold = stackLines(hub).filter((line) => /standStill \(.*reading\.js/.test(line)).length;
     const stalls = (after.main?.stalls ?? 0) - (before.main?.stalls ?? 0);
     const replaced = Object.values(after).reduce((sum, thread) => sum + (thread.restarts ?? 0), 0);
     return {
@@ -64,6 +84,8 @@ export const row: FaultRow<Size> = {
         threadsReplaced: replaced,
         stallsCounted: stalls,
         stallsToldInLog: lines,
+        stacksTold,
+        otherStacksTold: stackLines(hub).length - stacksTold,
         answeredAgainMaxMs: Math.round(Math.max(...backMs)),
       },
       violations: [
@@ -76,9 +98,32 @@ export const row: FaultRow<Size> = {
         }),
         ...kit.check(),
       ],
+      missed: stacksTold >= stacks ? [] : [`${stacksTold} of ${stacks} stacks`],
     };
   },
 };
+
+/** The main thread and all others. */
+async function stopped(hub: HubProcess, ms: number): Promise<void> {
+  process.kill(hub.pid, 'SIGSTOP');
+  try {
+    await passed(ms);
+  } finally {
+    process.kill(hub.pid, 'SIGCONT');
+  }
+}
+
+function stackLines(hub: HubProcess): string[] {
+  return hub.stdout.split('\n').filter((line) => line.includes('where the main thread stood still'));
+}
+
+/** It is not while the last one is too fresh. */
+async function stackCanBeTold(hub: HubProcess): Promise<void> {
+  for (let before = -1; stackLines(hub).length !== before && stackLines(hub).length > 0; ) {
+    before = stackLines(hub).length;
+    await passed(stackRestMs);
+  }
+}
 
 async function statsOf(hub: HubProcess): Promise<Record<string, Record<string, number>>> {
   return (await (await fetch(`${hub.http}/stats`)).json()) as Record<string, Record<string, number>>;

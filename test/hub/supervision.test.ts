@@ -169,6 +169,23 @@ it('a hub whose writer hangs while it stops replaces it, and stops in good order
   expect(hub.stdout).toMatch(/replacing a thread/);
 });
 
+it('where the main thread stood still is in the log, with the calls that led there, and it goes on', async () => {
+  const hub = await brittleHub();
+  const client = await RawClient.connect(hub.url, { user: 'alice' });
+  const told = /where the main thread stood still .*standStill \(test\/fixtures\/faults\.mjs:\d+:\d+\).* \(dist\/gateway\/reading\.js:/;
+  // On a busy machine it may have gone on before anybody has come to look.
+  for (let ms = 900; !told.test(hub.stdout); ms *= 2) await client.ok('publish', { room: 'a', body: { standStill: `loop${ms}` } });
+  expect(await client.ok('publish', { room: 'a', body: 1 })).toMatchObject({ op: 'ok' });
+});
+
+it('a hub that is told to stop while its main thread stands still, and is looked at, stops in good order', async () => {
+  const hub = await brittleHub();
+  const client = await RawClient.connect(hub.url, { user: 'alice' });
+  client.command('publish', { room: 'a', body: { standStill: 'sleep1000' } }).catch(() => {}); // the connection ends with the hub
+  await expect.poll(() => hub.stderr).toMatch(/standing still/);
+  expect(await hub.kill('SIGTERM')).toEqual({ code: 0, signal: null });
+});
+
 it('a process that was stopped for long, and goes on, replaces none of its threads and closes nobody', async () => {
   const hub = await startHub({ hangMs: 500 });
   const client = await RawClient.connect(hub.url, { user: 'alice' });
