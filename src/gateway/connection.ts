@@ -152,8 +152,8 @@ export class Connection extends Sender {
   tail: Tail | null = null;
   /** Releases of what the first blocked write holds in memory. */
   blocked: (() => void) | null = null;
-  /** Shards that wait for `drained`. */
-  readonly paced: number[] = [];
+  /** Shards that wait for `drained`. Null: none does. */
+  paced: number[] | null = null;
   /** Why nothing is read from the socket. */
   paused: Readonly<Record<'held' | 'outbox' | 'backlog', boolean>> = unpaused;
 

@@ -146,7 +146,7 @@ export class Delivery {
     const { pool, outbox, counters } = this.#deps;
     const connection = pool.connections.get(number);
     if (connection === undefined || connection.phase.is === 'closed') return;
-    if (paced) connection.paced.push(shard.index);
+    if (paced) connection.paced = [...(connection.paced ?? []), shard.index];
     outbox.put(connection, from, length);
     counters.framesOut++;
   }

@@ -161,7 +161,7 @@ export class Outbox {
   forget(connection: Connection): void {
     this.#clear(connection);
     connection.tail?.take()?.release();
-    connection.paced.length = 0;
+    connection.paced = null;
     connection.from = -1;
   }
 
@@ -202,7 +202,7 @@ export class Outbox {
     // Beside ws only while it is open: after its close frame nothing may follow (DESIGN 11.8).
     if (connection.ws.readyState !== WebSocket.OPEN) return;
     this.#counters.bytesOut += bytes.length;
-    if (!connection.backed && connection.paced.length === 0) {
+    if (!connection.backed && connection.paced === null) {
       connection.socket.write(bytes);
       return;
     }
@@ -275,9 +275,9 @@ export class Outbox {
   }
 
   #grant(connection: Connection): void {
-    if (connection.paced.length === 0 || connection.phase.is === 'closed') return;
-    for (const shard of connection.paced) this.#drained(connection, shard);
-    connection.paced.length = 0;
+    if (connection.phase.is === 'closed') return;
+    for (const shard of connection.paced ?? []) this.#drained(connection, shard);
+    connection.paced = null;
   }
 
   #clear(connection: Connection): void {

@@ -61,8 +61,9 @@ export class Reattach {
     for (const connection of pool.connections.values()) {
       routing.lost(connection, index);
       if (connection.home === index) session.renewed(connection, 'restarted');
-      const at = connection.paced.indexOf(index);
-      if (at >= 0) connection.paced.splice(at, 1);
+      if (connection.paced === null) continue;
+      const others = connection.paced.filter((one) => one !== index);
+      connection.paced = others.length > 0 ? others : null;
     }
     for (const service of backend.all) routing.lost(service, index);
     this.#deps.backlog.lost(shard);

@@ -9,6 +9,7 @@ import type { WireLimits } from '../protocol/limits.ts';
 import { allRoom } from '../protocol/names.ts';
 import type { Welcome } from '../protocol/pushes.ts';
 import { parseCommand } from '../protocol/validate.ts';
+import { Alike } from '../thread/alike.ts';
 import type { Clock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 import type { ToGateway } from '../thread/messages.ts';
@@ -42,6 +43,7 @@ export type SessionDeps = {
 
 export class Session {
   readonly #deps: SessionDeps;
+  readonly #scopes = new Alike();
   /** Of the last welcome; positions that the gateway states for a connection are of it. */
   epoch = '';
 
@@ -190,7 +192,7 @@ export class Session {
     const { clock } = this.#deps;
     connection.issuedAt = issuedAtMs;
     connection.jti = jti;
-    connection.scopes = scopes;
+    connection.scopes = this.#scopes.of(scopes);
     connection.warned = false;
     if (expiresAtMs === null) connection.expiresAt = null;
     else {

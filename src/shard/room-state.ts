@@ -65,7 +65,7 @@ export class RoomState {
   /** The two users of a DM, one of a DM with oneself; nobody of other rooms. */
   readonly pair: readonly string[];
   readonly tail: Tail;
-  readonly members = new Map<string, MemberState>();
+  readonly members = new FewMap<string, MemberState>();
   readonly subscribers = new Map<ConnectionId, Subscriber>();
   /** How many there were: what the gateway says of one must not count for a later one. */
   attachments = 0;
@@ -93,13 +93,13 @@ export class RoomState {
   undelivered: EntryRecord[] = [];
   ephemera: Ephemeral[] = [];
   /** Committed entries above head + 1 that wait for the ones in between. */
-  readonly ahead = new Map<number, EntryRecord>();
+  readonly ahead = new FewMap<number, EntryRecord>();
   /** While the store is read above the head: who waits for the next read. */
   catching: CaughtUp[] | null = null;
   /** Pages that the store is asked for, each with those who wait for it. */
   readonly paging: { readonly from: number; readonly waiting: Subscriber[] }[] = [];
   /** Connections whose position the store is asked about, each with what ends that wait because a later command replaces it. */
-  readonly locating = new Map<ConnectionId, () => void>();
+  readonly locating = new FewMap<ConnectionId, () => void>();
   /** The head that other nodes were last told. */
   announcedSeq = 0;
   /** Appends and reads on their way whose answer changes this state. */

@@ -10,6 +10,7 @@ import { decode } from '../protocol/codec.ts';
 import { CodedError } from '../protocol/codes.ts';
 import type { Command } from '../protocol/commands.ts';
 import { parseCommand } from '../protocol/validate.ts';
+import { Alike } from '../thread/alike.ts';
 import type { Clock } from '../thread/clock.ts';
 import { Link } from '../thread/link.ts';
 import type { Log } from '../thread/log.ts';
@@ -50,6 +51,7 @@ export type ShardDeps = {
 export class Shard {
   readonly #deps: ShardDeps;
   readonly #connections = new Map<ConnectionId, Connection>();
+  readonly #scopes = new Alike();
   readonly #commits: Commits;
   readonly #reads: Reads;
   readonly #feed = new Feed();
@@ -228,7 +230,7 @@ export class Shard {
     if (message.t === 'open') {
       // Field by field: a copy of what is left of a message takes more memory.
       const { connection: id, user, device, format, service, scopes } = message;
-      this.#connections.set(id, { id, user, device, format, service, scopes, open: true });
+      this.#connections.set(id, { id, user, device, format, service, scopes: this.#scopes.of(scopes), open: true });
       return;
     }
     if (message.t === 'probe') {
@@ -246,7 +248,7 @@ export class Shard {
       case 'follow':
         return this.#rooms.follow(connection, message.room, message.position, message.presence, outlet);
       case 'scopes':
-        connection.scopes = message.scopes;
+        connection.scopes = this.#scopes.of(message.scopes);
         return;
       case 'idle':
         return users.inactive(connection, message.idle, outlet);

@@ -22,7 +22,8 @@ export class UserCursor {
   readonly #user: string;
   readonly #owner: Owner;
   #flying = false;
-  #waiting: Waiter[] = [];
+  /** Null: nobody, as with most. */
+  #waiting: Waiter[] | null = null;
 
   constructor(user: string, device: string, acked: number, owner: Owner) {
     this.#user = user;
@@ -36,6 +37,7 @@ export class UserCursor {
       effects.reply(connection, id, { through });
       return;
     }
+    this.#waiting ??= [];
     // Without an id there is nothing to answer, so only the newest of a connection matters.
     const silent = id === undefined ? this.#waiting.find((waiter) => waiter.id === undefined && waiter.connection === connection) : undefined;
     if (silent === undefined) this.#waiting.push({ connection, id, through });
@@ -44,9 +46,9 @@ export class UserCursor {
   }
 
   #save(effects: Effects): void {
-    const waiters = this.#waiting;
+    const waiters = this.#waiting ?? [];
     const through = waiters.reduce((highest, waiter) => Math.max(highest, waiter.through), 0);
-    this.#waiting = [];
+    this.#waiting = null;
     this.#flying = true;
     const accepted = effects.commit({ type: 'ack', user: this.#user, device: this.device, through }, (outcome) => {
       this.#flying = false;
@@ -59,7 +61,7 @@ export class UserCursor {
         if (error === null) effects.reply(waiter.connection, waiter.id, { through: waiter.through });
         else effects.refuse(waiter.connection, waiter.id, 'ack', error);
       }
-      if (this.#waiting.length > 0) this.#save(effects);
+      if (this.#waiting !== null) this.#save(effects);
     });
     if (accepted) return;
     this.#flying = false;

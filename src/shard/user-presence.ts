@@ -10,6 +10,9 @@ import type { Connection, Effects, Waker } from './actor.ts';
 import { type Keeper, Kept } from './kept.ts';
 
 const changesEveryMs = 1_000;
+/** What speaks against a connection's being present, added up: a number where an object would be one for each. */
+const away = 1;
+const idle = 2;
 
 /** `told`: the status this watcher knows. `asking`: the answer to its command will tell it; `unknown`: only the next push will. */
 type Watcher = { readonly connection: Connection; told: Status | 'asking' | 'unknown' };
@@ -20,19 +23,21 @@ export class UserPresence implements Keeper<Status | null> {
   readonly #graceMs: number;
   readonly #owner: Waker;
   readonly #kept: Kept<Status | null>;
-  readonly #connected = new FewMap<ConnectionId, { away: boolean; idle: boolean }>();
+  readonly #connected = new FewMap<ConnectionId, number>();
   /** Null while there is none, as for most users: ten thousand empty maps are two megabytes. */
   #watchers: Map<ConnectionId, Watcher> | null = null;
   /** Connections whose `connect` is on its way: the grace of an earlier one does not end before it is answered. */
   #expected = 0;
   /** Null: not read from the store yet, and nobody connected. */
-  #presence: Presence | null = null;
+  #status: Status | null = null;
+  #lastSeen: number | null = null;
   /** When (`tick`) the last connection's grace ends; null while somebody is connected or the status is the store's. */
   #deadline: number | null = null;
   #lastClosed = 0;
   /** The status changed since watchers were told. */
   #changed = false;
-  #told: { status: Status; at: number } | null = null;
+  #told: Status | null = null;
+  #toldAt = 0;
 
   constructor(user: string, graceMs: number, owner: Waker) {
     this.#user = user;
@@ -42,7 +47,7 @@ export class UserPresence implements Keeper<Status | null> {
   }
 
   operation(status: Status | null): Operation {
-    return { type: 'presence', user: this.#user, status: status ?? 'offline', lastSeen: this.#presence?.lastSeen ?? this.#lastClosed };
+    return { type: 'presence', user: this.#user, status: status ?? 'offline', lastSeen: this.#lastSeen ?? this.#lastClosed };
   }
 
   wake(): void {
@@ -60,7 +65,7 @@ export class UserPresence implements Keeper<Status | null> {
 
   /** `stored`: the store has just been set to online by the same `connect`. */
   connected(id: ConnectionId, stored: boolean, moment: Moment): void {
-    this.#connected.set(id, { away: false, idle: false });
+    this.#connected.set(id, 0);
     if (stored) this.#kept.learn('online');
     this.#refresh(moment);
   }
@@ -77,28 +82,28 @@ export class UserPresence implements Keeper<Status | null> {
     if (this.#connected.size > 0 || this.#expected > 0 || this.#deadline !== null) return;
     this.#kept.learn('offline');
     this.#lastClosed = moment.now;
-    if (this.#presence?.status === 'offline') return;
-    this.#presence = { user: this.#user, status: 'offline', lastSeen: moment.now };
-    this.#changed = true;
+    if (this.#status !== 'offline') this.#become('offline', moment.now);
   }
 
   /** What the connection says of itself (`away`) or its silence says of it (`idle`). */
   note(id: ConnectionId, what: { away?: boolean; idle?: boolean }, moment: Moment): void {
-    const state = this.#connected.get(id);
-    if (state === undefined) return;
-    Object.assign(state, what);
+    const against = this.#connected.get(id);
+    if (against === undefined) return;
+    this.#connected.set(id, put(put(against, away, what.away), idle, what.idle));
     this.#refresh(moment);
   }
 
   /** The status now, or null where only the store knows it. */
   current(moment: Moment): Presence | null {
     this.#refresh(moment);
-    return this.#presence;
+    return this.#presence();
   }
 
   /** What the store said, taken where nothing newer is known. */
   load(presence: Presence): void {
-    this.#presence ??= presence;
+    if (this.#status !== null) return;
+    this.#status = presence.status;
+    this.#lastSeen = presence.lastSeen;
   }
 
   watch(connection: Connection): void {
@@ -129,9 +134,10 @@ export class UserPresence implements Keeper<Status | null> {
 
   flush(effects: Effects, ticking: boolean): void {
     this.#refresh(effects);
-    if (this.#changed && this.#presence !== null && !this.#early(effects)) this.#tell(this.#presence, effects);
+    const presence = this.#changed && !this.#early(effects) ? this.#presence() : null;
+    if (presence !== null) this.#tell(presence, effects);
     // A change held back is not told and not saved: the store and the watchers agree.
-    if (this.#told !== null && !this.#changed) this.#kept.save(this.#told.status, effects, ticking);
+    if (this.#told !== null && !this.#changed) this.#kept.save(this.#told, effects, ticking);
   }
 
   /** Whether a tick is needed. */
@@ -144,12 +150,13 @@ export class UserPresence implements Keeper<Status | null> {
   }
 
   #early(moment: Moment): boolean {
-    return this.#told !== null && moment.tick - this.#told.at < changesEveryMs;
+    return this.#told !== null && moment.tick - this.#toldAt < changesEveryMs;
   }
 
   #tell(presence: Presence, effects: Effects): void {
     this.#changed = false;
-    this.#told = { status: presence.status, at: effects.tick };
+    this.#told = presence.status;
+    this.#toldAt = effects.tick;
     const listeners: Connection[] = [];
     for (const watcher of this.#watchers?.values() ?? []) {
       if (watcher.told === 'asking' || watcher.told === presence.status) continue;
@@ -161,20 +168,35 @@ export class UserPresence implements Keeper<Status | null> {
 
   #refresh(moment: Moment): void {
     const status = this.#merged(moment);
-    if (status === null || status === this.#presence?.status) return;
-    this.#presence = { user: this.#user, status, lastSeen: status === 'offline' ? this.#lastClosed : moment.now };
+    if (status === null || status === this.#status) return;
+    this.#become(status, status === 'offline' ? this.#lastClosed : moment.now);
+  }
+
+  #become(status: Status, lastSeen: number): void {
+    this.#status = status;
+    this.#lastSeen = lastSeen;
     this.#changed = true;
+  }
+
+  #presence(): Presence | null {
+    return this.#status === null ? null : { user: this.#user, status: this.#status, lastSeen: this.#lastSeen };
   }
 
   /** The most present of the connections; null where nothing of this node says otherwise than the status held. */
   #merged(moment: Moment): Status | null {
     if (this.#connected.size > 0) {
       this.#deadline = null;
-      for (const { away, idle } of this.#connected.values()) if (!away && !idle) return 'online';
+      for (const against of this.#connected.values()) if (against === 0) return 'online';
       return 'away';
     }
     if (this.#deadline === null || this.#expected > 0 || moment.tick < this.#deadline) return null;
     this.#deadline = null;
     return 'offline';
   }
+}
+
+/** The sum with or without that; as it was where nothing is said of it. */
+function put(sum: number, bit: number, there: boolean | undefined): number {
+  if (there === undefined) return sum;
+  return there ? sum | bit : sum & ~bit;
 }

@@ -1,40 +1,53 @@
 /**
  * A map for what there is one of per connection or user: most hold none or one, and an empty `Map` alone takes two hundred
- * bytes. Few entries are a list; from some number on it is a `Map`. Order and iteration are those of a `Map`.
+ * bytes. The first entry is in the map itself, few more are a list behind it; from some number on it is a `Map`. Order and
+ * iteration are those of a `Map`.
  */
 
 /** Above it a search costs more than a `Map` does. */
 const listMax = 8;
+/** In place of the first key: there is none. */
+const vacant = Symbol('vacant');
 
 type Entry<K, V> = { readonly key: K; value: V; next: Entry<K, V> | null };
 
 export class FewMap<K, V> {
-  /** One field: there are many of these. */
-  #held: Entry<K, V> | Map<K, V> | null = null;
+  // Three fields and no more: there are many of these.
+  #key: K | typeof vacant = vacant;
+  #value: V | undefined = undefined;
+  /** Behind the first entry; or all of them, and none is the first. */
+  #rest: Entry<K, V> | Map<K, V> | null = null;
 
   get size(): number {
-    if (this.#held instanceof Map) return this.#held.size;
-    let size = 0;
-    for (let entry = this.#held; entry !== null; entry = entry.next) size++;
+    if (this.#rest instanceof Map) return this.#rest.size;
+    let size = this.#key === vacant ? 0 : 1;
+    for (let entry = this.#rest; entry !== null; entry = entry.next) size++;
     return size;
   }
 
   get(key: K): V | undefined {
-    return this.#held instanceof Map ? this.#held.get(key) : entryOf(this.#held, key)?.value;
+    if (this.#key === key) return this.#value;
+    return this.#rest instanceof Map ? this.#rest.get(key) : entryOf(this.#rest, key)?.value;
   }
 
   has(key: K): boolean {
-    return this.#held instanceof Map ? this.#held.has(key) : entryOf(this.#held, key) !== null;
+    if (this.#key === key) return true;
+    return this.#rest instanceof Map ? this.#rest.has(key) : entryOf(this.#rest, key) !== null;
   }
 
   set(key: K, value: V): void {
-    if (this.#held instanceof Map) {
-      this.#held.set(key, value);
+    if (this.#rest instanceof Map) {
+      this.#rest.set(key, value);
+      return;
+    }
+    if (this.#key === vacant || this.#key === key) {
+      this.#key = key;
+      this.#value = value;
       return;
     }
     let last: Entry<K, V> | null = null;
-    let size = 0;
-    for (let entry = this.#held; entry !== null; entry = entry.next) {
+    let size = 1;
+    for (let entry = this.#rest; entry !== null; entry = entry.next) {
       if (entry.key === key) {
         entry.value = value;
         return;
@@ -42,22 +55,32 @@ export class FewMap<K, V> {
       last = entry;
       size++;
     }
-    if (last === null) this.#held = { key, value, next: null };
-    else if (size < listMax) last.next = { key, value, next: null };
-    else this.#held = new Map([...this, [key, value]]);
+    if (size >= listMax) {
+      this.#rest = new Map([...this, [key, value]]);
+      this.#key = vacant;
+      this.#value = undefined;
+    } else if (last === null) this.#rest = { key, value, next: null };
+    else last.next = { key, value, next: null };
   }
 
   /** Whether it was there. */
   delete(key: K): boolean {
-    if (this.#held instanceof Map) {
-      const deleted = this.#held.delete(key);
-      if (this.#held.size === 0) this.#held = null;
+    if (this.#rest instanceof Map) {
+      const deleted = this.#rest.delete(key);
+      if (this.#rest.size === 0) this.#rest = null;
       return deleted;
     }
+    if (this.#key === key) {
+      const next = this.#rest;
+      this.#key = next === null ? vacant : next.key;
+      this.#value = next?.value;
+      this.#rest = next?.next ?? null;
+      return true;
+    }
     let before: Entry<K, V> | null = null;
-    for (let entry = this.#held; entry !== null; entry = entry.next) {
+    for (let entry = this.#rest; entry !== null; entry = entry.next) {
       if (entry.key === key) {
-        if (before === null) this.#held = entry.next;
+        if (before === null) this.#rest = entry.next;
         else before.next = entry.next;
         return true;
       }
@@ -67,7 +90,9 @@ export class FewMap<K, V> {
   }
 
   clear(): void {
-    this.#held = null;
+    this.#key = vacant;
+    this.#value = undefined;
+    this.#rest = null;
   }
 
   *keys(): IterableIterator<K> {
@@ -80,8 +105,14 @@ export class FewMap<K, V> {
 
   /** What is deleted or added meanwhile comes or does not. */
   *[Symbol.iterator](): IterableIterator<[K, V]> {
-    if (this.#held instanceof Map) yield* this.#held;
-    else for (let entry = this.#held; entry !== null; entry = entry.next) yield [entry.key, entry.value];
+    if (this.#rest instanceof Map) {
+      yield* this.#rest;
+      return;
+    }
+    if (this.#key === vacant) return;
+    const rest = this.#rest;
+    yield [this.#key, this.#value as V];
+    for (let entry = rest; entry !== null; entry = entry.next) yield [entry.key, entry.value];
   }
 }
 
