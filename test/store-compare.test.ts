@@ -149,7 +149,23 @@ const operation: fc.Arbitrary<Late> = fc.oneof(
   ),
 );
 
+/** Most messages: several of them are stored by one statement, unless one is stale or its mid is in use. */
+const plain: fc.Arbitrary<Late> = fc
+  .record({
+    name: room,
+    from: fc.option(user, { nil: null }),
+    id: fc.option(fc.integer({ min: 1, max: 30 }).map(mid), { nil: null }),
+    text: body,
+    wrong: fc.integer({ min: 0, max: 20 }).map((chance) => Number(chance === 20)),
+  })
+  .map(
+    ({ name, from, id, text, wrong }): Late =>
+      (authSeqOf) =>
+        message(name, from, { mid: id, body: text, authSeq: authSeqOf(name) + wrong, auto: 1 }),
+  );
+
 const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 4, arbitrary: fc.array(plain, { minLength: 8, maxLength: 20, size: 'max' }).map((operations): Step => ({ is: 'batch', operations })) },
   { weight: 12, arbitrary: fc.array(operation, { minLength: 1, maxLength: 8 }).map((operations): Step => ({ is: 'batch', operations })) },
   { weight: 2, arbitrary: fc.constant<Step>({ is: 'maintain' }) },
   { weight: 2, arbitrary: fc.constantFrom(1_000, 10 * day, 31 * day, -day).map((ms): Step => ({ is: 'wait', ms })) },
