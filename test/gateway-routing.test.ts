@@ -158,6 +158,19 @@ describe('routing', () => {
     expect(await hub.attach(0).next('watch')).toMatchObject({ connection: number, users: ['bob'] });
   });
 
+  it('P2 a watch that is granted after an unwatch of the same users leaves them unwatched: a successor is not told of them', async () => {
+    hub = await stand();
+    const { client, number } = await hub.join();
+    const watched = client.ok('watch', { users: ['bob', 'eve'] });
+    const { command: watch } = await hub.shard.command('watch');
+    const left = client.ok('unwatch', { users: ['bob'] });
+    const { command: unwatch } = await hub.shard.command('unwatch');
+    for (const { id } of [unwatch, watch]) hub.shard.link.push({ t: 'part', connection: number, id: id as number, part: { users: [] } });
+    await Promise.all([watched, left]);
+    hub.gateway.detachShard(0);
+    expect(await hub.attach(0).next('watch')).toMatchObject({ connection: number, users: ['eve'] });
+  });
+
   it('resume is split by shard and answered with the number of rooms that are followed; without id it is carried out and not answered', async () => {
     hub = await stand({ shards: 2 });
     const [r0 = '', r1 = ''] = spread('room', 2);

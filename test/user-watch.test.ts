@@ -126,6 +126,26 @@ test('P2 a watch that fails takes back nothing that another one of the same user
   }
 });
 
+test('P2 unwatch ends a watch that is not answered yet, and one of after it stands whatever becomes of that', () => {
+  for (const first of ['answered', 'failed']) {
+    const { connect, ask, effects, turn, tick } = startPresence();
+    const alice = effects.connection('alice');
+    const end = () => turn(() => (first === 'failed' ? effects.fail('presence', new CodedError('busy')) : effects.answer('presence', { users: [] })));
+    ask(alice, 'watch', 'bob', 'carol');
+    ask(alice, 'unwatch', 'bob');
+    end();
+    ask(alice, 'watch', 'dave');
+    ask(alice, 'unwatch', 'dave');
+    ask(alice, 'watch', 'dave');
+    end();
+    turn(() => effects.answer('presence', { users: [] }));
+    effects.take(alice);
+    for (const user of ['bob', 'carol', 'dave']) connect(user);
+    tick(2_000);
+    expect(effects.statuses(alice), first).toEqual(first === 'failed' ? ['dave online'] : ['carol online', 'dave online']);
+  }
+});
+
 test('unwatch and the end of the watcher end the pushes, and an actor of nobody is dropped', () => {
   const { connect, close, ask, say, tick, watcherOf, effects, users } = startPresence();
   const first = watcherOf('bob');

@@ -118,9 +118,20 @@ function partOf(command: ScatterCommand, names: string[]): Record<string, unknow
 }
 
 function note(connection: Connection, op: ScatterCommand['op'], names: string[], shard: number, id: number): void {
+  if (op === 'unwatch') forgo(connection, names, shard);
   for (const name of names) {
     if (op === 'resume') asked(connection, name, shard, id);
     else if (op === 'watch' && !connection.watches.has(name)) connection.watches.set(name, id);
     else if (op === 'unwatch') connection.watches.delete(name);
+  }
+}
+
+/** What a watch that is not answered yet was to bring is not wanted any more. */
+function forgo(connection: Connection, users: readonly string[], shard: number): void {
+  const gone = new Set(users);
+  for (const [, command] of connection.commands) {
+    if (command.op !== 'watch' || command.is !== 'scatter') continue;
+    const left = command.names.get(shard)?.filter((user) => !gone.has(user));
+    if (left !== undefined) command.names.set(shard, left);
   }
 }

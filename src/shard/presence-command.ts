@@ -16,36 +16,32 @@ export function presenceCommand(users: UserDirectory, connection: Connection, co
     effects.part(connection, id, { users: names });
     return;
   }
-  const added = op === 'watch' ? users.watch(connection, names) : [];
-  const full = new CodedError('limit', 'the connection watches as many users as it may');
-  if (added === null) return effects.refuse(connection, id, op, full);
+  if (op === 'who') {
+    const refuse = (error: CodedError): void => effects.refuse(connection, id, op, error);
+    return look(users, names, effects, (presences) => effects.part(connection, id, { users: presences }), refuse);
+  }
+  const asked = users.watch(connection, names);
+  if (asked === null) return effects.refuse(connection, id, op, new CodedError('limit', 'the connection watches as many users as it may'));
   const tell = (presences: Presence[]): void => {
-    if (op === 'watch') {
-      // An earlier one of the same users may have failed meanwhile, and taken back what it had added.
-      if (connection.open && users.watch(connection, names) === null) return effects.refuse(connection, id, op, full);
-      told(users, connection, presences);
-    }
+    told(users, connection, asked, presences);
     effects.part(connection, id, { users: presences });
   };
   look(users, names, effects, tell, (error) => {
-    // Not those that another one was answered for.
-    users.unwatch(
-      connection,
-      added.filter((name) => users.find(name)?.presence.asking(connection.id)),
-    );
+    users.failed(connection, asked);
     effects.refuse(connection, id, op, error);
   });
 }
 
 /** After a restart of the shard: takes up what the connection watched, and tells it how things are now, since it missed changes. */
 export function watchAgain(users: UserDirectory, connection: Connection, names: readonly string[], effects: Effects): void {
-  if (users.watch(connection, names) === null) return;
+  const asked = users.watch(connection, names);
+  if (asked === null) return;
   const tell = (presences: Presence[]): void => {
-    told(users, connection, presences);
-    for (const presence of presences) effects.push(connection, { op: 'presence', ...presence });
+    for (const presence of told(users, connection, asked, presences)) effects.push(connection, { op: 'presence', ...presence });
   };
   look(users, names, effects, tell, () => {
-    for (const name of names) users.find(name)?.presence.told(connection.id, 'unknown');
+    for (const name of asked) users.find(name)?.presence.told(connection.id, 'unknown');
+    users.granted(connection, asked);
   });
 }
 
@@ -77,9 +73,12 @@ function current(users: UserDirectory, name: string, effects: Effects): Presence
   return users.find(name)?.presence.current(effects) ?? null;
 }
 
-/** The watcher knows these now: no push of them is due. */
-function told(users: UserDirectory, connection: Connection, presences: readonly Presence[]): void {
-  for (const { user, status } of presences) users.find(user)?.presence.told(connection.id, status);
+/** The watcher knows these now: no push of them is due. Returns those that he has not unwatched since he asked. */
+function told(users: UserDirectory, connection: Connection, asked: ReadonlySet<string>, presences: readonly Presence[]): Presence[] {
+  users.granted(connection, asked);
+  const wanted = presences.filter(({ user }) => asked.has(user));
+  for (const { user, status } of wanted) users.find(user)?.presence.told(connection.id, status);
+  return wanted;
 }
 
 function offline(user: string): Presence {

@@ -18,6 +18,8 @@ export class UserDirectory {
   readonly #actors = new Map<string, UserActor>();
   /** What each connection watches in this shard. */
   readonly #watches = new Map<ConnectionId, Set<string>>();
+  /** Of those, what each watch that is not answered yet is to bring; an unwatch takes its users out of it. */
+  readonly #asking = new Map<ConnectionId, Set<Set<string>>>();
   /** Actors to flush at the end of this turn. */
   #woken = new Set<UserActor>();
   /** Actors that need the tick. */
@@ -49,6 +51,7 @@ export class UserDirectory {
   close(connection: Connection, clean: boolean, effects: Effects): void {
     const watched = this.#watches.get(connection.id);
     if (watched !== undefined) this.unwatch(connection, watched);
+    this.#asking.delete(connection.id);
     this.#actors.get(connection.user)?.close(connection, clean, effects);
   }
 
@@ -96,24 +99,43 @@ export class UserDirectory {
     for (const actor of this.#actors.values()) actor.recheck(effects);
   }
 
-  /** Adds watches, all or none; those added, or null where the connection would have more than it may. */
-  watch(connection: Connection, users: Iterable<string>): string[] | null {
+  /** Adds watches, all or none: the users it asks for, to be handed to `granted` or `failed`. Null where the connection would have more than it may. */
+  watch(connection: Connection, users: Iterable<string>): ReadonlySet<string> | null {
     const watched = this.#watches.get(connection.id) ?? new Set();
-    const added = [...users].filter((user) => !watched.has(user));
+    const asked = new Set(users);
+    const added = [...asked].filter((user) => !watched.has(user));
     if (watched.size + added.length > this.#limits.watchesMax) return null;
     if (added.length > 0) this.#watches.set(connection.id, watched);
     for (const user of added) {
       watched.add(user);
       this.#open(user).presence.watch(connection);
     }
-    return added;
+    const asking = this.#asking.get(connection.id) ?? new Set();
+    this.#asking.set(connection.id, asking.add(asked));
+    return asked;
+  }
+
+  /** The watch is answered. */
+  granted(connection: Connection, asked: ReadonlySet<string>): void {
+    const asking = this.#asking.get(connection.id);
+    if (asking?.delete(asked as Set<string>) && asking.size === 0) this.#asking.delete(connection.id);
+  }
+
+  /** The watch is refused: whom no other one has brought, or is to bring, is watched no more. */
+  failed(connection: Connection, asked: ReadonlySet<string>): void {
+    this.granted(connection, asked);
+    const others = [...(this.#asking.get(connection.id) ?? [])];
+    const alone = (user: string): boolean => this.find(user)?.presence.asking(connection.id) === true && !others.some((other) => other.has(user));
+    this.unwatch(connection, [...asked].filter(alone));
   }
 
   unwatch(connection: Connection, users: Iterable<string>): void {
     const watched = this.#watches.get(connection.id);
     if (watched === undefined) return;
+    const asking = this.#asking.get(connection.id) ?? [];
     for (const user of users) {
       if (!watched.delete(user)) continue;
+      for (const asked of asking) asked.delete(user);
       const actor = this.#actors.get(user);
       if (actor === undefined) continue;
       actor.presence.unwatch(connection.id);
