@@ -8,7 +8,7 @@ import type { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import type { Gap, Replies } from '../protocol/pushes.ts';
 import type { Connection } from './actor.ts';
-import { audienceOf, joined } from './room-audience.ts';
+import { audienceOf, joined, listen } from './room-audience.ts';
 import { catchUp } from './room-log.ts';
 import { goLive, turn } from './room-pages.ts';
 import { likeAbsence, refuseAccess } from './room-refusal.ts';
@@ -177,8 +177,8 @@ function follow(room: RoomState, connection: Connection, presence: boolean, posi
   if (room.subscribers.has(connection.id)) drop(room, connection, effects);
   deliverApplied(room, effects);
   const subscriber: Subscriber = { connection, presence, state: { is: 'behind', position: position ?? room.headSeq } };
+  if (presence) listen(room, connection);
   room.subscribers.set(connection.id, subscriber);
-  if (presence) room.listeners.set(connection.id, connection);
   room.formats[connection.format]++;
   joined(room, connection, effects);
   announce();

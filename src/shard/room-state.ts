@@ -57,6 +57,17 @@ export type Subscriber = {
   state: { is: 'live'; attachment: number } | { is: 'behind'; position: number };
 };
 
+/** Kept by room-audience.ts, for `listeners`: subscribers who asked. */
+export type RoomAudience = {
+  readonly listeners: FewMap<ConnectionId, Connection>;
+  /** Users following live, with how many connections each; who joined and left since the last push. */
+  readonly users: Map<string, number>;
+  readonly joined: Set<string>;
+  readonly left: Set<string>;
+  /** Listeners were last told only a number. */
+  large: boolean;
+};
+
 export class RoomState {
   readonly name: string;
   readonly key: RoomKey;
@@ -71,14 +82,8 @@ export class RoomState {
   attachments = 0;
   /** Subscribers by encoding, so that only frames somebody reads are built. */
   readonly formats: Record<Format, number> = { json: 0, msgpack: 0 };
-  /** Users following live, with their connections; what changed since the last audience push. */
-  readonly audience = new Map<string, number>();
-  /** Subscribers who asked to hear of that. Apart, for whoever joins a room of very many must not have all of them looked through. */
-  readonly listeners = new FewMap<ConnectionId, Connection>();
-  readonly joined = new Set<string>();
-  readonly left = new Set<string>();
-  /** Listeners were last told only a number. */
-  audienceLarge = false;
+  /** Null: nobody asked to know who follows it live, as in most rooms. */
+  audience: RoomAudience | null = null;
 
   /** What waited for the room is being worked off: the store has just been asked for it. */
   loading = false;

@@ -33,7 +33,6 @@ export function drop(room: RoomState, connection: Connection, effects: RoomEffec
   const subscriber = room.subscribers.get(connection.id);
   if (subscriber === undefined) return;
   room.subscribers.delete(connection.id);
-  room.listeners.delete(connection.id);
   room.formats[connection.format]--;
   // Also where it was behind: the gateway counts it among the rooms of the connection.
   if (connection.open) effects.detach(room, connection);
