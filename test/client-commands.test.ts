@@ -171,6 +171,23 @@ test('who answers with presences; what is watched is watched again after a recon
   expect((await reopen()).takeAll('watch')).toEqual([]);
 });
 
+test('P2 what is unwatched before its watch is answered, the first or that of a reconnect, is not watched again', async () => {
+  const { hub, open, reopen } = scene();
+  const socket = await open();
+  const both = [hub.watch(['bob', 'eve', 'ann']), hub.unwatch(['bob'])];
+  await settle();
+  socket.ok(socket.take('watch'), { users: [] }).ok(socket.take('unwatch'), { users: [] });
+  await Promise.all(both);
+  const next = await reopen();
+  const again = next.take('watch');
+  expect(again.users).toEqual(['eve', 'ann']);
+  const left = hub.unwatch(['eve']);
+  await settle();
+  next.ok(again, { users: [] }).ok(next.take('unwatch'), { users: [] });
+  await left;
+  expect((await reopen()).take('watch').users).toEqual(['ann']);
+});
+
 test('away is said again after a reconnect', async () => {
   const { hub, open, reopen } = scene();
   const socket = await open();

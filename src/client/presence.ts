@@ -11,11 +11,13 @@ type PresenceOwner = {
   changed(presence: Presence): void;
 };
 
+/** A `watch` that is not answered yet: whom it is to bring, and what was pushed since it was sent, which is newer than what its answer will say. */
+type UnderWay = { readonly users: Set<string>; readonly pushed: Map<string, Presence> };
+
 export class Watches {
   readonly #owner: PresenceOwner;
   readonly #users = new Set<string>();
-  /** Of each `watch` under way, what was pushed since it was sent: newer than what its answer will say. */
-  readonly #overtaken = new Set<Map<string, Presence>>();
+  readonly #underWay = new Set<UnderWay>();
   #away = false;
   /** What is being said again after a reconnect; taken back where it is out of date. */
   #statusAgain = new AbortController();
@@ -26,24 +28,27 @@ export class Watches {
   }
 
   async watch(users: string[], options: CallOptions): Promise<Presence[]> {
-    const pushed = new Map<string, Presence>();
-    this.#overtaken.add(pushed);
+    const watch: UnderWay = { users: new Set(users), pushed: new Map() };
+    this.#underWay.add(watch);
     try {
       const { users: now } = await this.#owner.command('watch', { users }, options);
-      for (const user of users) this.#users.add(user);
-      return now.map((presence) => pushed.get(presence.user) ?? presence);
+      for (const user of watch.users) this.#users.add(user);
+      return now.map((presence) => watch.pushed.get(presence.user) ?? presence);
     } finally {
-      this.#overtaken.delete(pushed);
+      this.#underWay.delete(watch);
     }
   }
 
   pushed(presence: Presence): void {
-    for (const since of this.#overtaken) since.set(presence.user, presence);
+    for (const { pushed } of this.#underWay) pushed.set(presence.user, presence);
     this.#owner.changed(presence);
   }
 
   async unwatch(users: string[], options: CallOptions): Promise<void> {
-    for (const user of users) this.#users.delete(user);
+    for (const user of users) {
+      this.#users.delete(user);
+      for (const watch of this.#underWay) watch.users.delete(user);
+    }
     await this.#owner.command('unwatch', { users }, options);
   }
 
