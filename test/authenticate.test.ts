@@ -118,6 +118,13 @@ describe('secrets', () => {
     expect(await code(authenticate({ token: await make({ claims: { exp: now / 1_000 - 60 } }) }))).toBe('token-expired');
   });
 
+  it('H9 an id by which a token can be revoked is a text of 1 to 256 characters; a token with any other is not valid', async () => {
+    const authenticate = await authenticator({ jwtSecrets: [secret] });
+    for (const jti of ['1', 'ж'.repeat(256)]) expect((await authenticate({ token: await make({ claims: { jti } }) })).jti).toBe(jti);
+    const refused = ['', 'x'.repeat(257), 7, null, ['x'], 'half \ud800'] as string[];
+    for (const jti of refused) expect(await code(authenticate({ token: await make({ claims: { jti } }) })), JSON.stringify(jti)).toBe('auth-failed');
+  });
+
   it('issuer and audience hold where they are set', async () => {
     const authenticate = await authenticator({ jwtSecrets: [secret], jwtIssuer: 'https://id.example.com', jwtAudience: 'hubbub' });
     expect(await code(authenticate({ token: await make({ claims: { iss: 'https://id.example.com', aud: ['x', 'hubbub'] } }) }))).toBe('accepted');

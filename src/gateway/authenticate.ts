@@ -9,6 +9,7 @@ import { type FilledOptions, OptionError } from '../options.ts';
 import { CodedError } from '../protocol/codes.ts';
 import { jtiMax } from '../protocol/limits.ts';
 import { isUserName } from '../protocol/names.ts';
+import { isWellFormed } from '../protocol/values.ts';
 import { type Clock, systemClock } from '../thread/clock.ts';
 import type { Log } from '../thread/log.ts';
 
@@ -102,7 +103,7 @@ function scopesOf(claim: unknown): string[] {
 /** One that could not be named in a revocation is not taken. */
 function idOf(claim: unknown): { jti?: string } {
   if (claim === undefined) return {};
-  if (typeof claim !== 'string' || claim === '' || claim.length > jtiMax)
+  if (typeof claim !== 'string' || claim === '' || claim.length > jtiMax || !isWellFormed(claim))
     throw new CodedError('auth-failed', `the jti claim must be a string of 1 to ${jtiMax} characters`, 'token');
   return { jti: claim };
 }

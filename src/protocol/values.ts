@@ -81,6 +81,6 @@ function outward(found: Problem, part: string | number): Problem {
 }
 
 /** `String.prototype.isWellFormed` where the engine has it. */
-function isWellFormed(text: string & { isWellFormed?(): boolean }): boolean {
+export function isWellFormed(text: string & { isWellFormed?(): boolean }): boolean {
   return text.isWellFormed?.() ?? !/\p{Surrogate}/u.test(text);
 }
