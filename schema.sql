@@ -1,4 +1,4 @@
--- Hubbub's database, version 3. Read when a new file is opened, in one transaction; changes come as numbered migrations in
+-- Hubbub's database, version 4. Read when a new file is opened, in one transaction; changes come as numbered migrations in
 -- src/persistence/sqlite-migrate.ts. WAL, synchronous FULL (NORMAL with --durability process). All times are ms since 1970.
 -- Names of users and rooms are interned; what grows is append-mostly and keyed by integers.
 
@@ -91,8 +91,17 @@ create table entries (
   thread blob,                               -- the mid of the thread's first message
   body   any                                 -- JSON as text, a binary body as blob
 ) strict;
-create unique index entries_seq on entries (room, seq);
+-- By part, so that a commit to many rooms changes few of its pages: what it adds lies in the part that grows.
+create unique index entries_seq on entries (id >> 14, room, seq);
 create unique index entries_mid on entries (mid, room) where mid is not null;  -- UUIDv7 keeps it growing at its right edge
+
+-- Which parts of the log, of 16,384 ids each (id >> 14), hold entries of a room: a row for each, with the seq of its first entry there.
+create table parts (
+  room  integer not null,
+  first integer not null,
+  part  integer not null,
+  primary key (room, first)
+) strict, without rowid;
 
 -- A user's inbox: numbers of items. `low_n`: every item below it has ended.
 create table inboxes (

@@ -54,6 +54,17 @@ describe('check', () => {
     ['settings that are none', "update rooms set settings = '{' where name = 'club'", /^room club: its counters or settings cannot be$/],
     ['entries in another order than their seqs', 'update entries set id = 1000 where id = 3', /^room general: entry 4 was stored before the one below it$/],
     [
+      'a part that is gone',
+      "delete from parts where room = (select id from rooms where name = 'general')",
+      /^room general: its entries from 1 to 20 are not where its parts say$/,
+    ],
+    [
+      'a part that begins too late',
+      "update parts set first = 7 where room = (select id from rooms where name = 'general')",
+      /^room general: its entries from 1 to 20 are not where its parts say$/,
+    ],
+    ['a part of no room', 'insert into parts (room, first, part) values (77, 1, 0)', /^parts: 1 rows belong to none of the rooms/],
+    [
       'a mid twice in a room, and the index that forbids it gone',
       `drop index entries_mid; ${entry} from entries where mid is not null and seq = 20; update rooms set head_seq = 21 where name = 'general'`,
       /: entries 20 and 21 have the same mid$/,

@@ -8,7 +8,7 @@ import { databaseFile } from '../src/persistence/sqlite-open.ts';
 import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
 import type { ReadQuery } from '../src/thread/messages.ts';
 import { freshFolder, silent, steppedClock } from './sqlite-setup.ts';
-import { connect, day, defaults } from './store-contract.ts';
+import { connect, day, defaults, message } from './store-contract.ts';
 
 /** After the last time in the file. */
 const now = 1_752_678_400_020;
@@ -31,6 +31,11 @@ function versionOne({ lives = false } = {}) {
   const clock = steppedClock(now);
   const options = { ...defaults, data, ledgerAgeMs: 60 * day };
   return { data, clock, open: () => SqliteStore.open(options, { clock, log: silent }) };
+}
+
+/** As versions 1 to 3 had the log. */
+function withoutParts(db: Database.Database): void {
+  db.exec('drop table parts; drop index entries_seq; create unique index entries_seq on entries (room, seq)');
 }
 
 it('what version 1 held of inboxes is the same afterwards: what waits, what was lost, and every state of the ledger', async () => {
@@ -63,6 +68,7 @@ it('H9 version 2 knew no single revoked token; afterwards one is refused', async
   await before.commit([connect('a', 1), { type: 'revoke', user: 'b', disabled: true }], now);
   await before.close();
   const db = new Database(databaseFile(data));
+  withoutParts(db);
   db.exec('drop table revoked_tokens');
   db.pragma('user_version = 2');
   db.close();
@@ -71,6 +77,34 @@ it('H9 version 2 knew no single revoked token; afterwards one is refused', async
   const { outcomes } = await store.commit([connect('a', 2, { jti: 'x' }), connect('b', 3), connect('a', 4)], now);
   expect(outcomes).toMatchObject([{ code: 'revoked' }, { code: 'revoked' }, { code: 'connected' }]);
   expect(check(data, clock).problems).toEqual([]);
+  await store.close();
+});
+
+it('version 3 knew no parts of the log; afterwards every entry is found through them', async () => {
+  const data = freshFolder();
+  const clock = steppedClock(now);
+  const open = () => SqliteStore.open({ ...defaults, data }, { clock, log: silent });
+  const before = await open();
+  await before.commit([message('r', 'x'), message('s', 'x'), message('r', 'x')], now);
+  await before.close();
+  const db = new Database(databaseFile(data));
+  db.exec('update entries set id = 20000 where id = 3');
+  withoutParts(db);
+  db.pragma('user_version = 3');
+  db.close();
+  const store = await open();
+  expect((await store.commit([message('r', 'x'), message('s', 'x')], now)).outcomes).toEqual([3, 2]);
+  const reader = new SqliteReader(data);
+  const seqs = async (room: string) => {
+    const { entries } = await reader.read({ read: 'entries', room, from: 1, to: 10, limit: 10, bytesMax: 1_000_000, kind: null, descending: false });
+    return entries.map(({ seq }) => seq);
+  };
+  expect([await seqs('r'), await seqs('s')]).toEqual([
+    [1, 2, 3],
+    [1, 2],
+  ]);
+  expect(check(data, clock).problems).toEqual([]);
+  await reader.close();
   await store.close();
 });
 

@@ -17,13 +17,10 @@ import {
 import type { Inboxes, Turn } from './sqlite-inbox.ts';
 import type { Users } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
-import type { Room, Rooms } from './sqlite-rooms.ts';
+import { type Room, type Rooms, rowsTogether } from './sqlite-rooms.ts';
 import { kinds, uuidBytes } from './sqlite-words.ts';
 
 type Values = [room: number, seq: number, kind: number, mid: Buffer | null, sender: number | null, ts: number, thread: Buffer | null, body: StoredBody];
-
-/** Messages that one statement stores: two thirds of what one each costs, and more of them save little more. */
-export const rowsTogether = 8;
 
 export class Appends {
   readonly #users: Users;
@@ -66,10 +63,14 @@ export class Appends {
     }
     const seqs = rooms.map((room, i) => this.#bind(i, room, operations[i] as MessageAppend, turn.ts));
     const { changes, lastInsertRowid } = this.#insertAll.run(this.#values);
-    if (changes === rowsTogether) return seqs;
-    // A mid is in use, and what came after it has taken a seq too far. The rows of one statement have ids without a gap.
+    const before = Number(lastInsertRowid) - changes; // the rows of one statement have ids without a gap
+    if (changes === rowsTogether) {
+      this.#rooms.stored(rooms, seqs, before + 1);
+      return seqs;
+    }
+    // A mid is in use, and what came after it has taken a seq too far.
     for (const room of rooms) room.head--;
-    if (changes > 0) this.#takeBack.run(Number(lastInsertRowid) - changes);
+    if (changes > 0) this.#takeBack.run(before);
     return null;
   }
 
@@ -140,7 +141,9 @@ export class Appends {
     if (changes === 0) return null;
     room.head = seq;
     this.#rooms.touch(room);
-    return Number(lastInsertRowid);
+    const id = Number(lastInsertRowid);
+    this.#rooms.stored([room], [seq], id);
+    return id;
   }
 
   #refusal({ authSeq, autoCreate, change }: Append, room: Room | undefined): Outcome | null {

@@ -5,6 +5,7 @@
 import type { Clock } from '../thread/clock.ts';
 import { versionOf } from './sqlite-migrate.ts';
 import { type Db, openDatabase, openForReading, reasonOf, StoreError, schemaText, schemaVersion } from './sqlite-open.ts';
+import { entriesByPart, partAt, partsOfEntries } from './sqlite-parts.ts';
 import { roles } from './sqlite-words.ts';
 
 export type Counts = { rooms: number; entries: number; users: number; members: number; inboxItems: number; epochs: number };
@@ -19,6 +20,7 @@ const problemsMax = 100;
 const references: readonly (readonly [table: string, column: string, target: string])[] = [
   ['entries', 'room', 'rooms'],
   ['entries', 'sender', 'users'],
+  ['parts', 'room', 'rooms'],
   ['members', 'room', 'rooms'],
   ['members', 'user', 'users'],
   ['all_marks', 'user', 'users'],
@@ -36,8 +38,8 @@ const references: readonly (readonly [table: string, column: string, target: str
 const rules: readonly Rule[] = [
   {
     sql: `select r.name, r.first_seq as first, r.head_seq as head, e.kept, e.last, e.low, r.purge from rooms r join (
-        select room, max(seq) as last, min(seq) as low, count(case when seq >= (select first_seq from rooms where id = room) then 1 end) as kept
-        from entries group by room) e on e.room = r.id
+        select p.room, max(seq) as last, min(seq) as low, count(case when seq >= (select first_seq from rooms where id = p.room) then 1 end) as kept
+        from ${entriesByPart} group by p.room) e on e.room = r.id
       where last <> head or kept <> head - first + 1 or (low < first - 1 and purge = 0)`,
     say: ({ name, first, head, kept, last, low }) => {
       if (last !== head) return `room ${name}: the head is ${head}, the last entry is ${last}`;
@@ -46,13 +48,18 @@ const rules: readonly Rule[] = [
     },
   },
   {
-    sql: 'select name, head_seq as head from rooms r where head_seq <> 0 and not exists (select 1 from entries where room = r.id)',
+    sql: `select name, head_seq as head from rooms r where head_seq <> 0 and not exists (select 1 from ${entriesByPart} where p.room = r.id)`,
     say: ({ name, head }) => `room ${name}: the head is ${head}, and there is no entry`,
   },
   {
-    sql: `select r.name, e.seq, e.id from (select room, seq, id, lag(id) over (partition by room order by seq) as before from entries) e
+    sql: `select r.name, e.seq, e.id from (select p.room, seq, id, lag(id) over (partition by p.room order by p.first, e.seq) as before from ${entriesByPart}) e
       left join rooms r on r.id = e.room where before > e.id`,
     say: ({ name, seq }) => `room ${name}: entry ${seq} was stored before the one below it`,
+  },
+  {
+    sql: `select r.name, e.first, e.last from (${partsOfEntries}) e join rooms r on r.id = e.room
+      where ${partAt('e.room', 'e.first')} is not e.part or ${partAt('e.room', 'e.last')} is not e.part`,
+    say: ({ name, first, last }) => `room ${name}: its entries from ${first} to ${last} are not where its parts say`,
   },
   {
     sql: 'select room, min(seq) as one, max(seq) as other from entries where mid is not null group by mid, room having count(*) > 1',

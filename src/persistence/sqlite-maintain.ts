@@ -8,6 +8,7 @@ import type { Inboxes, Turn } from './sqlite-inbox.ts';
 import { InboxUpkeep } from './sqlite-inbox-upkeep.ts';
 import type { Lease } from './sqlite-node.ts';
 import type { Db } from './sqlite-open.ts';
+import { type Between, entriesBetween } from './sqlite-parts.ts';
 import type { Rooms } from './sqlite-rooms.ts';
 import type { StoreOptions } from './store.ts';
 
@@ -34,10 +35,11 @@ export class Maintenance {
   readonly #forgetTokens: Statement<[number, number]>;
   readonly #mark: Statement<[number]>;
   readonly #marked: Statement<[number], { id: number; first: number; gone: number }>;
-  readonly #purge: Statement<[number, number, number]>;
-  readonly #blank: Statement<[number, number]>;
+  readonly #purge: Statement<Between & { limit: number }>;
+  readonly #blank: Statement<Between>;
   readonly #purgeMembers: Statement<[number, number, number, number]>;
-  readonly #left: Statement<[number, number], number>;
+  readonly #left: Statement<Between, number>;
+  readonly #purgeParts: Statement<{ room: number; kept: number }>;
   readonly #unmark: Statement<[number]>;
   #lastRoom = 0;
   #next = 0;
@@ -61,10 +63,13 @@ export class Maintenance {
     // What still waits in an inbox stays until it is delivered; the entry below the first stays, blank, since a client may
     // resume from it and its epoch must be known.
     const waits = 'exists (select 1 from inbox i join inboxes b on b.user = i.user where i.entry = e.id and i.n >= b.low_n and i.ended = 0)';
-    this.#purge = db.prepare(`delete from entries where id in (select id from entries e where room = ? and seq < ? and not ${waits} order by seq limit ?)`);
-    this.#blank = db.prepare(`update entries as e set body = null, mid = null where room = ? and seq = ? and body is not null and not ${waits}`);
+    this.#purge = db.prepare(`delete from entries where id in (select e.id from ${entriesBetween} and not ${waits} order by p.first, e.seq limit @limit)`);
+    this.#blank = db.prepare(
+      `update entries set body = null, mid = null where id = (select e.id from ${entriesBetween} and e.body is not null and not ${waits})`,
+    );
     this.#purgeMembers = db.prepare('delete from members where room = ? and user in (select user from members where room = ? and since_seq <= ? limit ?)');
-    this.#left = db.prepare<[number, number], number>('select count(*) from (select 1 from entries where room = ? and seq < ? limit 1)').pluck();
+    this.#left = db.prepare<Between, number>(`select count(*) from (select 1 from ${entriesBetween} limit 1)`).pluck();
+    this.#purgeParts = db.prepare('delete from parts where room = @room and first < (select max(first) from parts where room = @room and first <= @kept)');
     this.#unmark = db.prepare('update rooms set purge = 0 where id = ?');
     const upkeep = new InboxUpkeep(db, inboxes, chunk);
     this.#steps = [
@@ -120,11 +125,16 @@ export class Maintenance {
     this.#lastRoom = room?.id ?? 0;
     if (room === undefined) return false;
     const { id, first, gone } = room;
-    const entries = this.#purge.run(id, first - 1, chunk).changes;
+    const kept = first - 1;
+    const before = { room: id, from: 1, to: kept - 1 };
+    const entries = this.#purge.run({ ...before, limit: chunk }).changes;
     const members = this.#purgeMembers.run(id, id, gone, chunk).changes;
     if (entries < chunk && members < chunk) {
-      this.#blank.run(id, first - 1);
-      if (this.#left.get(id, first - 1) === 0) this.#unmark.run(id);
+      this.#blank.run({ room: id, from: kept, to: kept });
+      if (this.#left.get(before) === 0) {
+        this.#purgeParts.run({ room: id, kept });
+        this.#unmark.run(id);
+      }
     } else this.#lastRoom = id - 1; // the same again
     return true;
   }

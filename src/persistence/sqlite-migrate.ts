@@ -3,9 +3,10 @@
  * when no other node lives that would go on in the old way: a file is of one version or the other, never between.
  */
 import { type Db, schemaText, schemaVersion } from './sqlite-open.ts';
+import { partsOfEntries } from './sqlite-parts.ts';
 
 /** At `i`: from version i + 1 to the next. */
-const migrations: readonly ((db: Db) => void)[] = [timesByRange, revokedTokens];
+const migrations: readonly ((db: Db) => void)[] = [timesByRange, revokedTokens, logInParts];
 
 export function versionOf(db: Db): number {
   return Number(db.pragma('user_version', { simple: true }));
@@ -53,9 +54,19 @@ function revokedTokens(db: Db): void {
   db.exec(`${creating('revoked_tokens')} ${creating('revoked_tokens_until')}`);
 }
 
+/** Version 3 had one index of all entries by room and seq. The parts are made of the index by part. */
+function logInParts(db: Db): void {
+  db.exec(`
+    drop index entries_seq;
+    ${creating('entries_seq')}
+    ${creating('parts')}
+    insert into parts (room, first, part) select room, first, part from (${partsOfEntries}) order by room, first;
+  `);
+}
+
 /** The statement of schema.sql that creates it. */
 function creating(name: string): string {
-  const found = schemaText().match(new RegExp(`^create (?:table|index) ${name}\\b[^;]*;`, 'm'))?.[0];
+  const found = schemaText().match(new RegExp(`^create (?:table|index|unique index) ${name}\\b[^;]*;`, 'm'))?.[0];
   if (found === undefined) throw new Error(`schema.sql does not create ${name}`);
   return found;
 }

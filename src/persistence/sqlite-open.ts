@@ -27,7 +27,7 @@ export const openDatabase: OpenDatabase = (file, options) => new Database(file, 
 /** 'HUBB': in the file's header, so that a stranger's database is not taken for ours. */
 const applicationId = 0x48554242;
 /** Raised with every change of schema.sql; `migrate` then takes a file of the version before to it. */
-export const schemaVersion = 3;
+export const schemaVersion = 4;
 /** Older ones can corrupt a WAL that two connections use. */
 const sqliteMin = '3.51.3';
 const synchronous = { 'power-loss': 2, process: 1 } as const;

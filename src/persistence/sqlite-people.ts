@@ -10,6 +10,7 @@ import { placeOf } from '../thread/placement.ts';
 import type { Inboxes } from './sqlite-inbox.ts';
 import type { Users } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
+import { type Between, entriesBetween } from './sqlite-parts.ts';
 import type { Rooms } from './sqlite-rooms.ts';
 import { statuses } from './sqlite-words.ts';
 
@@ -51,7 +52,7 @@ export class People {
   readonly #raiseAllMark: Statement<[number, number, number]>;
   readonly #raiseMark: Statement<[number, number, number, number]>;
   readonly #readMark: Statement<[number, number, number], number>;
-  readonly #itemsRead: Statement<[ts: number, user: number, room: number, after: number, through: number]>;
+  readonly #itemsRead: Statement<Between & { ts: number; user: number }>;
 
   constructor(db: Db, node: string, users: Users, rooms: Rooms, inboxes: Inboxes) {
     this.#node = node;
@@ -95,8 +96,8 @@ export class People {
     this.#raiseAllMark = db.prepare('update all_marks set received_seq = max(received_seq, ?), read_seq = max(read_seq, ?) where user = ?');
     this.#raiseMark = db.prepare('update members set received_seq = max(received_seq, ?), read_seq = max(read_seq, ?) where room = ? and user = ?');
     this.#readMark = db.prepare<[number, number, number], number>('select read_seq from members where room = ? and user = ? and since_seq > ?').pluck();
-    this.#itemsRead = db.prepare(`update inbox set read_at = ? where (user, n) in (
-      select i.user, i.n from entries e join inbox i on i.entry = e.id and i.user = ? where e.room = ? and e.seq > ? and e.seq <= ? and i.read_at is null)`);
+    this.#itemsRead = db.prepare(`update inbox set read_at = @ts where (user, n) in (
+      select i.user, i.n from (select e.id from ${entriesBetween}) e cross join inbox i on i.entry = e.id and i.user = @user where i.read_at is null)`);
   }
 
   /** Nothing is changed where the connection is rejected. Victims are given until they are gone, in case an answer was lost. */
@@ -172,7 +173,7 @@ export class People {
     const readBefore = this.#readMark.get(room.id, id, room.gone);
     if (readBefore === undefined) return;
     this.#raiseMark.run(receivedTo, readTo, room.id, id);
-    if (readTo > readBefore) this.#itemsRead.run(ts, id, room.id, Math.max(readBefore, readTo - readTimesMax), readTo);
+    if (readTo > readBefore) this.#itemsRead.run({ ts, user: id, room: room.id, from: Math.max(readBefore, readTo - readTimesMax) + 1, to: readTo });
   }
 
   /** Whom the newcomer replaces: the ghost of its own device first, then the oldest above the limit. */

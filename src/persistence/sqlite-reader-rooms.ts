@@ -3,6 +3,7 @@ import type { Statement } from 'better-sqlite3';
 import type { RoomSummary } from '../protocol/pushes.ts';
 import type { ReadQuery, ReadReply } from '../thread/messages.ts';
 import type { Db } from './sqlite-open.ts';
+import { type Between, entriesBetween } from './sqlite-parts.ts';
 import { roles, visibilities } from './sqlite-words.ts';
 
 /** Counting stops here: nobody reads a larger number, and a count takes time. */
@@ -26,7 +27,7 @@ export class RoomLists {
   readonly #mine: Statement<{ user: number; filter: string; after: string; limit: number }, Row>;
   readonly #public: Statement<{ user: number; filter: string; after: string; limit: number }, Row>;
   readonly #user: Statement<[string], number>;
-  readonly #unread: Statement<[number, number, number], number>;
+  readonly #unread: Statement<Between & { user: number }, number>;
 
   constructor(db: Db) {
     const columns = `r.id, r.name as room, json_extract(r.settings, '$.title') as title, r.visibility, r.members, r.head_seq as head, r.first_seq as first,
@@ -42,8 +43,8 @@ export class RoomLists {
     this.#user = db.prepare<[string], number>('select id from users where name = ?').pluck();
     // One's own messages are not unread.
     this.#unread = db
-      .prepare<[number, number, number], number>(
-        `select count(*) from (select 1 from entries where room = ? and seq > ? and kind = 0 and sender is not ? limit ${unreadMax})`,
+      .prepare<Between & { user: number }, number>(
+        `select count(*) from (select 1 from ${entriesBetween} and e.kind = 0 and e.sender is not @user limit ${unreadMax})`,
       )
       .pluck();
   }
@@ -66,7 +67,7 @@ export class RoomLists {
       role: row.role === null ? null : (roles[row.role] ?? 'member'),
     };
     if (!mine || user === null || received === null || read === null) return summary;
-    return { ...summary, received, read, unread: this.#unread.get(id, Math.max(read, first - 1), user) ?? 0 };
+    return { ...summary, received, read, unread: this.#unread.get({ room: id, from: Math.max(read + 1, first), to: head, user }) ?? 0 };
   }
 }
 

@@ -8,6 +8,7 @@ import { allRoom } from '../protocol/names.ts';
 import type { EntryRecord, ReadKind, ReadQuery, ReadReply } from '../thread/messages.ts';
 import { NamesById } from './sqlite-names.ts';
 import { type Db, type OpenDatabase, openForReading } from './sqlite-open.ts';
+import { type Between, entriesBetween } from './sqlite-parts.ts';
 import { InboxReader } from './sqlite-reader-inbox.ts';
 import { RoomLists } from './sqlite-reader-rooms.ts';
 import { bodyBytes, type EntryRow, entryColumns, entryOf, kinds, roles, statuses, visibilities } from './sqlite-words.ts';
@@ -35,10 +36,10 @@ export class SqliteReader implements StoreReader {
   readonly #snapshot: (query: ReadQuery) => ReadReply[ReadKind];
   readonly #room: Statement<[string], RoomRow>;
   readonly #members: Statement<[number, number], MemberRow>;
-  readonly #upward: Statement<[number, number, number, number | null, number | null], EntryRow>;
-  readonly #downward: Statement<[number, number, number, number | null, number | null], EntryRow>;
+  readonly #upward: Statement<Between & { kind: number | null }, EntryRow>;
+  readonly #downward: Statement<Between & { kind: number | null }, EntryRow>;
   readonly #epochEnd: Statement<[string], number>;
-  readonly #entryId: Statement<[number, number], number>;
+  readonly #entryId: Statement<Between, number>;
   readonly #disabled: Statement<[string], number>;
   readonly #presence: Statement<[string], { status: number; lastSeen: number }>;
 
@@ -56,16 +57,16 @@ export class SqliteReader implements StoreReader {
       `select u.name as user, role, since_seq as sinceSeq, since_ts as sinceTs, received_seq as received, read_seq as read
        from members m join users u on u.id = m.user where room = ? and since_seq > ? order by u.name`,
     );
-    const entries = `select ${entryColumns} from entries e where room = ? and seq between ? and ? and (? is null or kind = ?) order by seq`;
-    this.#upward = db.prepare<[number, number, number, number | null, number | null], EntryRow>(entries).raw();
-    this.#downward = db.prepare<[number, number, number, number | null, number | null], EntryRow>(`${entries} desc`).raw();
+    const entries = `select ${entryColumns} from ${entriesBetween} and (@kind is null or e.kind = @kind)`;
+    this.#upward = db.prepare<Between & { kind: number | null }, EntryRow>(`${entries} order by p.first, e.seq`).raw();
+    this.#downward = db.prepare<Between & { kind: number | null }, EntryRow>(`${entries} order by p.first desc, e.seq desc`).raw();
     // Ids at or above it belong to later epochs.
     this.#epochEnd = db
       .prepare<[string], number>(
         `select coalesce((select min(first_entry) from epochs l where l.id > e.id), ${Number.MAX_SAFE_INTEGER}) from epochs e where name = ?`,
       )
       .pluck();
-    this.#entryId = db.prepare<[number, number], number>('select id from entries where room = ? and seq = ?').pluck();
+    this.#entryId = db.prepare<Between, number>(`select e.id from ${entriesBetween}`).pluck();
     this.#disabled = db.prepare<[string], number>('select disabled from users where name = ?').pluck();
     this.#presence = db.prepare('select status, last_seen as lastSeen from presence p join users u on u.id = p.user where u.name = ?');
   }
@@ -120,7 +121,8 @@ export class SqliteReader implements StoreReader {
     if (room === undefined) return { entries, more: false };
     const only = kind === null ? null : kinds.indexOf(kind);
     let bytes = 0;
-    for (const row of (descending ? this.#downward : this.#upward).iterate(room.id, Math.max(from, room.first), to, only, only)) {
+    const wanted = { room: room.id, from: Math.max(from, room.first), to, kind: only };
+    for (const row of (descending ? this.#downward : this.#upward).iterate(wanted)) {
       const entry = entryOf(name, row, this.#users);
       bytes += bodyBytes(entry.body);
       if (entries.length > 0 && (entries.length >= limit || bytes > bytesMax)) return { entries, more: true };
@@ -137,7 +139,7 @@ export class SqliteReader implements StoreReader {
     if (end === undefined || seq > head) return { reason: 'epoch', head };
     if (room === undefined || seq + 1 < room.first) return { reason: room === undefined ? null : 'trimmed', head };
     if (seq === 0) return { reason: null, head };
-    const id = this.#entryId.get(room.id, seq);
+    const id = this.#entryId.get({ room: room.id, from: seq, to: seq });
     return { reason: id !== undefined && id < end ? null : 'epoch', head };
   }
 

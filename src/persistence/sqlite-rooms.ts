@@ -6,10 +6,13 @@ import type { Statement } from 'better-sqlite3';
 import type { Role, Settings } from '../protocol/commands.ts';
 import { isReserved } from '../protocol/names.ts';
 import type { Db } from './sqlite-open.ts';
+import { lastPartOf, partOf } from './sqlite-parts.ts';
 import { roles, visibilities } from './sqlite-words.ts';
 import { WriteBack } from './sqlite-write-back.ts';
 
 const roomsMax = 100_000;
+/** Entries that one statement stores at most: two thirds of what one each costs, and more of them save little more. */
+export const rowsTogether = 8;
 
 export type Room = {
   readonly id: number;
@@ -20,16 +23,20 @@ export type Room = {
   auth: number;
   gone: number;
   members: number;
+  /** Where its last entry lies; −1: it has none. */
+  part: number;
   /** The users of a DM, once they were asked for. */
   pair: readonly { user: string; id: number }[] | null;
 };
 
-type Row = { id: number; exist: number; head: number; first: number; auth: number; gone: number; members: number };
+type Row = { id: number; exist: number; head: number; first: number; auth: number; gone: number; members: number; part: number };
 
 export class Rooms {
   readonly kept: WriteBack<string, Room>;
   readonly #find: Statement<[string], Row>;
   readonly #insert: Statement<[string], number>;
+  /** For as many rows as their place says, from 1. */
+  readonly #newParts: readonly Statement<[number[]]>[];
   readonly #found: Statement<[number, number, number, string, number | null, number, number]>;
   readonly #settings: Statement<[number], string>;
   readonly #member: Statement<[number, number, number], number>;
@@ -38,10 +45,15 @@ export class Rooms {
   readonly #leave: Statement<[number, number]>;
 
   constructor(db: Db) {
-    this.#find = db.prepare('select id, exist, head_seq as head, first_seq as first, auth_seq as auth, gone_seq as gone, members from rooms where name = ?');
+    this.#find = db.prepare(
+      `select id, exist, head_seq as head, first_seq as first, auth_seq as auth, gone_seq as gone, members, ${lastPartOf('rooms.id')} as part from rooms where name = ?`,
+    );
     this.#insert = db.prepare<[string], number>('insert into rooms (name) values (?) returning id').pluck();
     const write = db.prepare('update rooms set head_seq = ?, first_seq = ?, auth_seq = ?, gone_seq = ?, members = ? where id = ?');
     this.kept = new WriteBack(roomsMax, ({ head, first, auth, gone, members, id }) => write.run(head, first, auth, gone, members, id));
+    this.#newParts = Array.from({ length: rowsTogether }, (_, i) =>
+      db.prepare<[number[]]>(`insert into parts (room, first, part) values ${new Array(i + 1).fill('(?, ?, ?)').join(', ')}`),
+    );
     this.#found = db.prepare('update rooms set exist = ?, visibility = ?, listed = ?, settings = ?, created_at = ?, purge = max(purge, ?) where id = ?');
     this.#settings = db.prepare<[number], string>("select json_object('settings', json(settings), 'createdAt', created_at) from rooms where id = ?").pluck();
     this.#member = db.prepare<[number, number, number], number>('select since_seq from members where room = ? and user = ? and since_seq > ?').pluck();
@@ -62,7 +74,7 @@ export class Rooms {
   /** A row for a name that has none; the room does not exist before `establish`. */
   insert(name: string): Room {
     const id = this.#insert.get(name) as number;
-    return this.kept.keep(name, { id, name, exists: false, head: 0, first: 1, auth: 0, gone: 0, members: 0, pair: null });
+    return this.kept.keep(name, { id, name, exists: false, head: 0, first: 1, auth: 0, gone: 0, members: 0, part: -1, pair: null });
   }
 
   establish(room: Room, settings: Settings, ts: number): void {
@@ -106,6 +118,21 @@ export class Rooms {
     this.#leave.run(room.id, user);
     room.members--;
     this.touch(room);
+  }
+
+  /** Entries were stored, each the last of its room: the `i`th is `seqs[i]` of `rooms[i]`, under the id `first + i`, and no id is higher. */
+  stored(rooms: readonly Room[], seqs: readonly number[], first: number): void {
+    const last = partOf(first + rooms.length - 1);
+    const rows: number[] = [];
+    for (let i = 0; i < rooms.length; i++) {
+      const room = rooms[i] as Room;
+      if (room.part === last) continue;
+      const part = partOf(first + i);
+      if (room.part === part) continue;
+      room.part = part;
+      rows.push(room.id, seqs[i] as number, part);
+    }
+    if (rows.length > 0) this.#newParts[rows.length / 3 - 1]?.run(rows);
   }
 
   /** A counter of the room was changed. */

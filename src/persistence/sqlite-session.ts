@@ -4,14 +4,14 @@
  */
 import type { Statement } from 'better-sqlite3';
 import type { MessageAppend, Operation, Outcome } from '../thread/messages.ts';
-import { Appends, rowsTogether } from './sqlite-append.ts';
+import { Appends } from './sqlite-append.ts';
 import { Inboxes, type Turn } from './sqlite-inbox.ts';
 import { Maintenance } from './sqlite-maintain.ts';
 import { Users } from './sqlite-names.ts';
 import { Lease } from './sqlite-node.ts';
 import { type Db, isAboutFile } from './sqlite-open.ts';
 import { People } from './sqlite-people.ts';
-import { Rooms } from './sqlite-rooms.ts';
+import { Rooms, rowsTogether } from './sqlite-rooms.ts';
 import type { StoreOptions } from './store.ts';
 
 export class Session {
