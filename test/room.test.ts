@@ -197,6 +197,24 @@ describe('a room', () => {
     expect(alice.pushes.at(-1)).toEqual({ op: 'audience', room: 'r', count: 4, left: ['b'] });
   });
 
+  it('who asks when others follow already is told of all of them, and anew where nobody asked in between', () => {
+    const { node, alice } = world();
+    const [first, second, third] = ['b', 'b', 'c'].map((user) => node.client(user)) as [Client, Client, Client];
+    for (const other of [first, second, third]) node.send(other, { op: 'subscribe' });
+    expect(node.ask(alice, { op: 'subscribe', presence: true })).toMatchObject({ audience: { count: 3, users: ['b', 'c', 'alice'] } });
+    alice.pushes = [];
+    node.leave(first); // the user is still there
+    expect(alice.pushes).toEqual([]);
+    const late = node.client('d');
+    node.send(late, { op: 'subscribe' });
+    expect(alice.pushes.at(-1)).toEqual({ op: 'audience', room: 'r', count: 4, joined: ['d'] });
+    node.ask(alice, { op: 'unsubscribe' });
+    node.leave(third);
+    expect(node.ask(alice, { op: 'subscribe', presence: true })).toMatchObject({ audience: { count: 3, users: ['b', 'd', 'alice'] } });
+    node.leave(second);
+    expect(alice.pushes.at(-1)).toEqual({ op: 'audience', room: 'r', count: 2, left: ['b'] });
+  });
+
   it('a mark does not go above what the connection was sent, and read implies received', () => {
     const { node, alice } = world();
     node.ask(alice, { op: 'create' });

@@ -11,7 +11,6 @@ import { type Listener, Reading, type Taker } from './reading.ts';
 export type Owner<Of> = Taker<Of> & {
   /** Of ws, for what it judges and how it closes. */
   readonly options: ServerOptions;
-  readonly payloadMax: number;
   /** A close frame is about to be written, behind which nothing may follow. */
   closing(of: Of): void;
   /** The peer broke the protocol: ws closes with the code for it. */
@@ -35,7 +34,7 @@ export class Peer<Of> extends Reading<Of> {
   #state: typeof WebSocket.OPEN | typeof WebSocket.CLOSING = WebSocket.OPEN;
 
   constructor(socket: Socket, owner: Owner<Of>) {
-    super(socket, owner.payloadMax, owner);
+    super(socket, owner);
     this.#owner = owner;
   }
 

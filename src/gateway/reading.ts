@@ -24,6 +24,8 @@ const headBytesMax = 14;
 
 /** Shared by all who read, so that `of` is told and not closed over: a closure of each would take memory. */
 export type Taker<Of> = {
+  /** Bytes. */
+  readonly payloadMax: number;
   message(of: Of, payload: Buffer, binary: boolean): void;
   ping(of: Of, payload: Buffer): void;
   /** Asked behind every frame. True: the socket was paused, and not even the next frame of the chunk may come. A pause without that holds from the next chunk on. */
@@ -38,7 +40,6 @@ type Carrier = { [reading]?: Reading<unknown> };
 /** Of one socket. It becomes one with what else there is to know of that (peer.ts): an object of its own would take memory. */
 export abstract class Reading<Of> {
   readonly socket: Socket;
-  readonly #payloadMax: number;
   readonly #taker: Taker<Of>;
   #of: Of | null = null;
   /** Bytes that ws is still to get of the frame it was lent. */
@@ -50,9 +51,8 @@ export abstract class Reading<Of> {
   /** Nothing more of the chunk may come. */
   #enough = false;
 
-  constructor(socket: Socket, payloadMax: number, taker: Taker<Of>) {
+  constructor(socket: Socket, taker: Taker<Of>) {
     this.socket = socket;
-    this.#payloadMax = payloadMax;
     this.#taker = taker;
   }
 
@@ -97,7 +97,7 @@ export abstract class Reading<Of> {
     }
     const start = mask + maskBytes;
     const end = start + length;
-    if (length < 0 || second - 0x80 > (data ? inTwo : controlBytesMax) || length > this.#payloadMax || end > chunk.length) return null;
+    if (length < 0 || second - 0x80 > (data ? inTwo : controlBytesMax) || length > this.#taker.payloadMax || end > chunk.length) return null;
     const ascii = unmask(chunk, mask, end);
     const payload = chunk.subarray(start, end);
     if (!ascii && first === text && !isUtf8(payload)) {
@@ -116,7 +116,7 @@ export abstract class Reading<Of> {
       const before = this.#head?.length ?? 0;
       const rest = chunk.subarray(at, at + headBytesMax);
       const head = this.#head === null ? rest : Buffer.concat([this.#head, rest]);
-      const size = sizeOf(head, this.#payloadMax);
+      const size = sizeOf(head, this.#taker.payloadMax);
       if (size === 'odd') return this.#leave(chunk, at);
       // A copy: one frame's start must not keep the memory of all that came with it.
       this.#head = size === null ? Buffer.from(head) : null;
