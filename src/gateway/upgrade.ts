@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws';
 import type { FilledOptions } from '../options.ts';
 import { subprotocols } from '../protocol/codec.ts';
+import { tokenMax } from '../protocol/limits.ts';
 import { isLoopbackHost, isLoopbackOrigin, notLocal } from '../protocol/loopback.ts';
 import { Bucket, type Rate } from '../thread/bucket.ts';
 import type { Clock } from '../thread/clock.ts';
@@ -32,7 +33,6 @@ const fragmentsMax = 64;
 const bufferedChunksMax = 1_024;
 /** How long the peer has to answer a close frame. */
 const closeTimeoutMs = 5_000;
-const bearerBytesMax = 8_192;
 /** An address that is full is told to ask again after so long. */
 const addressFullMs = 1_000;
 
@@ -261,5 +261,5 @@ function answerAndEnd(socket: Duplex, status: string, text: string, headers = ''
 
 function bearerOf(header: string | undefined): string | null {
   const [, token = null] = /^Bearer +(\S+)$/i.exec(header ?? '') ?? [];
-  return token !== null && token.length <= bearerBytesMax ? token : null;
+  return token !== null && token.length <= tokenMax ? token : null;
 }

@@ -3,7 +3,7 @@
  * the client's types are inferred from them (types only: no zod in a browser). A new op starts here.
  */
 import { z } from 'zod';
-import { deviceBytesMax, jtiMax, listMax, pageMax } from './limits.ts';
+import { deviceBytesMax, jtiMax, listMax, pageMax, tokenMax } from './limits.ts';
 import { isRoomName, isUserName, nameUnitsMax } from './names.ts';
 
 const id = z.int().min(1).optional();
@@ -39,8 +39,8 @@ const settings = {
 };
 
 export const commands = {
-  hello: z.strictObject({ op: z.literal('hello'), id, token: z.string().min(1).max(8192).optional(), user: user.optional(), device: device.optional() }),
-  refresh: z.strictObject({ op: z.literal('refresh'), id, token: z.string().min(1).max(8192) }),
+  hello: z.strictObject({ op: z.literal('hello'), id, token: z.string().min(1).max(tokenMax).optional(), user: user.optional(), device: device.optional() }),
+  refresh: z.strictObject({ op: z.literal('refresh'), id, token: z.string().min(1).max(tokenMax) }),
   ping: z.strictObject({ op: z.literal('ping'), id }),
 
   subscribe: z.strictObject({

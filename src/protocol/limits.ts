@@ -15,6 +15,8 @@ export const pageMax = 200;
 export const jtiMax = 256;
 export const pageDefault = 50;
 export const deviceBytesMax = 64;
+/** Of a token, in letters. */
+export const tokenMax = 8_192;
 
 export type WireLimits = {
   /** Largest frame a client may send, in bytes. */

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { type Format, fromBase64 } from './codec.ts';
 import { CodedError } from './codes.ts';
 import { type Command, commands, isOp } from './commands.ts';
+import { deviceBytesMax, tokenMax } from './limits.ts';
 import { utf8Bytes } from './utf8.ts';
 import { pathText } from './values.ts';
 
@@ -24,8 +25,18 @@ export class JsonText {
 }
 
 /** Names like most: what every rule for rooms and for users takes, and normal already. */
-const plainName = /^[\w.-]{1,100}$/;
+const plainName = /^[\w.-]+$/;
+const plainNameMax = 100;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** The field that each frequent command must have; null: none. */
+const needs: ReadonlyMap<unknown, string | null> = new Map([
+  ['publish', 'room'],
+  ['direct', 'to'],
+  ['ack', 'through'],
+  ['subscribe', 'room'],
+  ['hello', null],
+]);
 
 /**
  * Throws `unknown-op`, or `bad-request` naming the first bad field. Names come out in normal form C. The command may be
@@ -47,24 +58,48 @@ export function parseCommand(decoded: Record<string, unknown>): Command {
  * the rest of a message's way through the shard; false only means that the schema decides. The cases here are the schemas'
  * own (commands.ts), and test/validate-plain.test.ts compares the two.
  */
-function isPlain(decoded: Record<string, unknown>, op: unknown): decoded is Command<'publish' | 'direct' | 'ack'> {
-  if (op !== 'publish' && op !== 'direct' && op !== 'ack') return false;
-  const needed = op === 'publish' ? 'room' : op === 'direct' ? 'to' : 'through';
-  let found = false;
-  for (const key in decoded) {
-    const value = decoded[key];
-    if (key === needed) {
-      found = op === 'ack' ? isWhole(value, 0) : typeof value === 'string' && plainName.test(value);
-      if (!found) return false;
-    } else if (key === 'id') {
-      if (!isWhole(value, 1)) return false;
-    } else if (key === 'mid' || key === 'thread') {
-      if (op === 'ack' || typeof value !== 'string' || !uuid.test(value)) return false;
-    } else if (key === 'ephemeral' || key === 'echo') {
-      if (op !== 'publish' || typeof value !== 'boolean') return false;
-    } else if (key !== 'op' && (key !== 'body' || op === 'ack')) return false;
+function isPlain(decoded: Record<string, unknown>, op: unknown): decoded is Command<'publish' | 'direct' | 'ack' | 'subscribe' | 'hello'> {
+  const needed = needs.get(op);
+  if (needed === undefined) return false;
+  for (const key in decoded) if (!isUsual(op, key, decoded[key])) return false;
+  return needed === null || decoded[needed] !== undefined;
+}
+
+function isUsual(op: unknown, key: string, value: unknown): boolean {
+  switch (key) {
+    case 'op':
+      return true;
+    case 'id':
+      return isWhole(value, 1);
+    case 'room':
+      return (op === 'publish' || op === 'subscribe') && isPlainName(value, plainNameMax);
+    case 'to':
+      return op === 'direct' && isPlainName(value, plainNameMax);
+    case 'body':
+      return op === 'publish' || op === 'direct';
+    case 'mid':
+    case 'thread':
+      return (op === 'publish' || op === 'direct') && typeof value === 'string' && uuid.test(value);
+    case 'ephemeral':
+    case 'echo':
+      return op === 'publish' && typeof value === 'boolean';
+    case 'through':
+      return op === 'ack' && isWhole(value, 0);
+    case 'presence':
+      return op === 'subscribe' && typeof value === 'boolean';
+    case 'user':
+      return op === 'hello' && isPlainName(value, plainNameMax);
+    case 'device':
+      return op === 'hello' && isPlainName(value, deviceBytesMax);
+    case 'token':
+      return op === 'hello' && typeof value === 'string' && value !== '' && value.length <= tokenMax;
+    default:
+      return false;
   }
-  return found;
+}
+
+function isPlainName(value: unknown, max: number): boolean {
+  return typeof value === 'string' && value.length <= max && plainName.test(value);
 }
 
 function isWhole(value: unknown, least: number): boolean {
