@@ -95,7 +95,7 @@ export const scenarios = [
   },
   {
     name: 'idle',
-    load: '10,000 connections, each says hello and follows one room of 10',
+    load: '10,000 connections, each says hello and follows one room of 10, after 3,000 that warm up',
     drive: 'idle',
     shape: { connections: 10_000, perRoom: 10 },
     contestants: [...peers, 'hubbub-ephemeral'],

@@ -4,8 +4,8 @@ import { residentBytes } from '../proc.js';
 import { enter, leave } from './crowd.js';
 import { Meter, problems } from './meter.js';
 
-/** First ones in, before anything is measured: they pay for what the contestant loads and compiles once. */
-const early = 300;
+/** First ones in, before anything is measured: they pay for what the contestant loads and compiles, which with a few hundred it has only begun to. */
+const early = 3_000;
 const settleMs = 2_000;
 
 /**
