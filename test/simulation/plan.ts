@@ -117,7 +117,8 @@ export class Plan {
       case 'create':
         return void ask('create', { room, visibility: scheduler.chance(0.5) ? 'private' : 'public' });
       case 'grant':
-        return void ask('setMember', { room, user, role: random.pick(['member', 'member', 'admin', 'owner']) });
+        ask('setMember', { room, user, role: random.pick(['member', 'member', 'admin', 'owner']) });
+        return this.#lookAround(user, room);
       case 'kick':
         return void ask('removeMember', { room, user });
       case 'settings':
@@ -151,6 +152,13 @@ export class Plan {
       case 'ephemeral':
         return void ask('publish', { room, ephemeral: true, body: 'typing' });
     }
+  }
+
+  /** As people do whom somebody has let in: from the first entry that they may see. */
+  #lookAround(user: string, room: string): void {
+    const { scheduler, clients, clientStrand } = this.#world;
+    if (!scheduler.chance(0.8)) return;
+    for (const guest of clients) if (guest.user === user) scheduler.after(scheduler.between(1, 300), clientStrand, () => guest.following.subscribe(room, true));
   }
 
   #break(fault: Fault): void {
