@@ -1,6 +1,6 @@
 /** The measure of growth that the soak is judged by. */
 import { describe, expect, it } from 'vitest';
-import { driftOf, exceeds, slopeOf } from './faults/slope.ts';
+import { exceeds, slopeOf } from './faults/slope.ts';
 
 /** One sample every ten seconds of five minutes: so much growth in an hour, up and down by `noise`. */
 const samples = (perHour: number, noise: number) =>
@@ -23,41 +23,5 @@ describe('slope', () => {
 
   it('of too few samples is none', () => {
     expect(slopeOf([{ seconds: 1 }, { seconds: 2 }], () => 1)).toEqual({ perHour: Number.NaN, error: Number.NaN });
-  });
-});
-
-describe('drift', () => {
-  const drift = (mibs: number[]) =>
-    driftOf(
-      mibs.map((mib, i) => ({ seconds: i * 10, mib })),
-      ({ mib }) => mib,
-    );
-  const steady = Array.from({ length: 30 }, (_, i) => 200 + i * 0.1);
-
-  it('of what grows by as much each time is that, without an error', () => {
-    expect(drift(steady).perHour).toBeCloseTo(36, 6);
-    expect(drift(steady).error).toBeCloseTo(0, 6);
-  });
-
-  it('takes one step among many rests for chance, where a line through them is certain of growth', () => {
-    const once = Array.from({ length: 30 }, (_, i) => (i < 15 ? 200 : 201));
-    expect(exceeds(drift(once), 1)).toBe(false);
-    expect(
-      exceeds(
-        slopeOf(
-          once.map((mib, i) => ({ seconds: i * 10, mib })),
-          ({ mib }) => mib,
-        ),
-        1,
-      ),
-    ).toBe(true);
-  });
-
-  it('is certain of steps that come again and again', () => {
-    expect(exceeds(drift(Array.from({ length: 30 }, (_, i) => 200 + Math.floor(i / 2))), 1)).toBe(true);
-  });
-
-  it('of too few samples is none', () => {
-    expect(drift([200, 201])).toEqual({ perHour: Number.NaN, error: Number.NaN });
   });
 });

@@ -13,7 +13,7 @@ import { inspected, Memory } from './memory.ts';
 import { percentile, rounded } from './percentile.ts';
 import { openFiles, residentKiB, withoutProc } from './processes.ts';
 import { type FaultRow, violationsOf } from './row.ts';
-import { driftOf, exceeds, type Slope, slopeOf } from './slope.ts';
+import { exceeds, type Slope, slopeOf } from './slope.ts';
 import { Day, type DaySize } from './working-day.ts';
 
 type Size = DaySize & {
@@ -131,7 +131,7 @@ export const row: FaultRow<Size> = {
     const haste = counts.visits / visitsPerHour / (loaded / 3_600_000);
     const slopes: Record<string, Slope> = {
       liveMiBPerHour: slopeOf(samples, ({ liveMiB }) => liveMiB),
-      rssMiBPerHour: driftOf(samples, ({ rssMiB }) => rssMiB),
+      rssMiBPerHour: slopeOf(samples, ({ rssMiB }) => rssMiB),
       filesPerHour: slopeOf(samples, ({ files }) => files),
       handlesPerHour: slopeOf(samples, ({ handles }) => handles),
     };
