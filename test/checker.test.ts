@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { checkHistory, invariants } from '../src/testing/checker.ts';
 import type { HistoryEvent, LogEntry } from '../src/testing/recorder.ts';
+import { standingOf } from '../src/testing/standing.ts';
 
 const message = (seq: number, mid: string, from = 'alice'): LogEntry => ({ seq, mid, kind: 'message', from });
 const log = (entries: LogEntry[], more: Partial<Extract<HistoryEvent, { t: 'log' }>> = {}): HistoryEvent => {
@@ -126,5 +127,36 @@ describe('the history checker', () => {
   it.each(forged)('$name refuses: $what', ({ name, events }) => {
     const found = Object.entries(invariants).filter(([, invariant]) => invariant(events).length > 0);
     expect(found.map(([invariant]) => invariant)).toEqual([name]);
+  });
+});
+
+describe('a history that goes on where it was checked', () => {
+  const before: HistoryEvent[] = [...good, { t: 'welcome', client: 'eve#1', user: 'eve', epoch: 'e' }, { ...sent(9, 'f'), client: 'eve#1' } as HistoryEvent];
+  const answered: HistoryEvent = { t: 'closed', client: 'eve#1', code: 1000 };
+  const wrong = (...after: HistoryEvent[]): string[] => {
+    const events = [...standingOf(before), ...after];
+    return Object.entries(invariants).flatMap(([name, invariant]) => (invariant(events).length > 0 ? [name] : []));
+  };
+
+  it('is a fraction of it', () => {
+    expect(standingOf(before)).toHaveLength(6); // the head and its epoch, what bob has and follows, eve and her command
+    expect(standingOf(standingOf(before))).toEqual(standingOf(before));
+  });
+
+  it('goes on with the next entry, the next log and what was stated as a gap', () => {
+    expect(wrong(answered, entry(6, 'f'), { t: 'mark', user: 'bob', room: 'r', received: 6, read: 0 }, log([message(6, 'f')]))).toEqual([]);
+    expect(wrong(answered, { t: 'gap', client: 'bob#1', room: 'r', from: 6, to: 7 }, entry(8, 'h'))).toEqual([]);
+  });
+
+  it.each<{ name: keyof typeof invariants; what: string; events: HistoryEvent[] }>([
+    { name: 'streamsAreContiguous', what: 'an entry was left out just then', events: [answered, entry(7, 'g')] },
+    { name: 'streamsAreContiguous', what: 'the last entry came again', events: [answered, entry(5, 'e')] },
+    { name: 'streamsAreContiguous', what: 'somebody who was gone got something', events: [answered, entry(6, 'f', 'alice#1', 'alice')] },
+    { name: 'seqMeansOneEntry', what: 'a seq that was seen means something else', events: [answered, follow(4, 'alice#2'), entry(5, 'x', 'alice#2', 'alice')] },
+    { name: 'marksAreTrue', what: 'received was claimed too early', events: [answered, { t: 'mark', user: 'bob', room: 'r', received: 6, read: 2 }] },
+    { name: 'commandsEnd', what: 'a command that was under way never ended', events: [] },
+    { name: 'shrinkingIsAnnounced', what: 'the log became shorter', events: [answered, log([message(4, 'd')])] },
+  ])('$name refuses: $what', ({ name, events }) => {
+    expect(wrong(...events)).toEqual([name]);
   });
 });

@@ -3,6 +3,7 @@
  * process. `checker.ts` reads it; nothing here judges.
  */
 import type { EntryKind, Gap, MemberBody } from '../protocol/pushes.ts';
+import { standingOf } from './standing.ts';
 
 /** An entry of a room's log as far as the checker cares. */
 export type LogEntry = { seq: number; mid: string | null; kind: EntryKind; from: string | null; member?: MemberBody };
@@ -36,12 +37,13 @@ type Told = { op: string; id?: number; room?: string; seq?: number; mid?: string
 
 export class Recorder {
   readonly events: HistoryEvent[] = [];
+  #clients = 0;
   readonly #users = new Map<string, string>();
   readonly #open = new Map<string, Map<number, Command>>();
 
   /** A name for one more connection of the user. */
   client(user: string): string {
-    const name = `${user}#${this.#users.size + 1}`;
+    const name = `${user}#${++this.#clients}`;
     this.#users.set(name, user);
     this.#open.set(name, new Map());
     return name;
@@ -94,6 +96,8 @@ export class Recorder {
 
   closed(client: string, code: number): void {
     this.events.push({ t: 'closed', client, code });
+    this.#users.delete(client);
+    this.#open.delete(client);
   }
 
   mark(user: string, room: string, received: number, read: number): void {
@@ -107,6 +111,13 @@ export class Recorder {
   log(room: string, epoch: string, head: number, entries: readonly LoggedEntry[], entitlement: Entitlement = 'public'): void {
     const kept = entries.map(({ seq, mid, kind, from, body }) => ({ seq, mid, kind, from, ...(kind === 'member' ? { member: body as MemberBody } : {}) }));
     this.events.push({ t: 'log', room, epoch, entitlement, head, entries: kept });
+  }
+
+  /** Forgets what was checked, for tests of hours: goes on with where everybody stands, once the logs were read and nothing is under way. */
+  goOn(): void {
+    const standing = standingOf(this.events);
+    this.events.length = 0;
+    this.events.push(...standing);
   }
 
   #ok(client: string, told: Told): void {

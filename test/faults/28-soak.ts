@@ -7,7 +7,6 @@ import { existsSync, statSync } from 'node:fs';
 import { join as path } from 'node:path';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
 import { RawClient } from '../kit/raw-client.ts';
-import { readLogs } from '../kit/reader.ts';
 import { heldAfterDeaths } from './deaths.ts';
 import { inspected, Memory } from './memory.ts';
 import { percentile, rounded } from './percentile.ts';
@@ -26,6 +25,8 @@ type Size = DaySize & {
   /** What the database holds before: more than its page caches. */
   oldMiB: number;
   deaths: number;
+  /** On a slow machine there are fewer rounds. */
+  loadMsMax: number;
 };
 /** `seconds`: of load until then. */
 type Sample = { seconds: number; liveMiB: number; handles: number; rssMiB: number; files: number };
@@ -43,8 +44,10 @@ const warmDeaths = 12;
 /** At each rest; and where the rest is disturbed, so many. */
 const looks = 2;
 const looksMax = 12;
-/** On a slow machine there are fewer rounds. */
-const loadMsMax = 1_800_000;
+/** Of a history that was not looked at yet. */
+const eventsMax = 3_000_000;
+/** Of a soak that lasts longer. */
+const longRoundMs = 20_000;
 /** Fits into a page of the file: what does not is read past the cache, and would not fill it. */
 const oldBytes = 3_000;
 const oldAtOnce = 80;
@@ -72,6 +75,7 @@ export const row: FaultRow<Size> = {
     perSecondMax: 300,
     oldMiB: 1,
     deaths: 1,
+    loadMsMax: 60_000,
   },
   full: {
     rounds: 40,
@@ -89,14 +93,17 @@ export const row: FaultRow<Size> = {
     perSecondMax: 2_000,
     oldMiB: 120,
     deaths: 45,
+    loadMsMax: 30 * 60_000,
   },
+
+  lasting: (minutes) => ({ ...row.full, rounds: Math.ceil((minutes * 60_000) / longRoundMs), roundMs: longRoundMs, loadMsMax: (30 + 2 * minutes) * 60_000 }),
 
   // The load ends in time, but on a machine with other work the deaths and the look at the history take theirs.
   fullMsMax: 40 * 60_000,
 
   needs: withoutProc,
 
-  async run({ rounds, hardRounds, warmVisits, roundMs, probeSeconds, oldMiB, deaths, ...size }, kit) {
+  async run({ rounds, hardRounds, warmVisits, roundMs, probeSeconds, oldMiB, deaths, loadMsMax, ...size }, kit) {
     const began = performance.now();
     const hub = await kit.hub({ env: inspected, heartbeatMs: 1_000, heartbeatGraceMs, presenceGraceMs: 0, ...small, ...unmet });
     const memory = await Memory.of(hub);
@@ -107,6 +114,7 @@ export const row: FaultRow<Size> = {
 
     const samples: Sample[] = [];
     const unrest: string[] = [];
+    const wrong: string[] = [];
     let walMiB = 0;
     const wal = path(hub.data, 'hubbub.db-wal');
     let round = 0;
@@ -116,13 +124,13 @@ export const row: FaultRow<Size> = {
       walMiB = Math.max(walMiB, existsSync(wal) ? statSync(wal).size / 2 ** 20 : 0);
       const sample = { ...(await atRest(day, memory, hub, unrest)), seconds: (round * roundMs) / 1_000 };
       if (warm) samples.push(sample);
+      if (kit.recorder.events.length > eventsMax) wrong.push(...(await day.looked()));
       kit.say(`round ${round}: ${day.counts.visits} visits, ${sample.liveMiB.toFixed(2)} MiB live, ${sample.rssMiB.toFixed(2)} MiB resident`);
     }
     const loaded = round * roundMs;
 
     kit.say(`the load is over: ${kit.recorder.events.length} events to be looked at`);
-    const logs = await readLogs(hub.url, day.rooms, kit.recorder);
-    await Promise.all(day.followers.map((follower) => follower.reached(logs.get(follower.room)?.length ?? 0)));
+    wrong.push(...(await day.looked()));
     const alive = residentKiB(hub.pid) > 0;
     await day.end();
 
@@ -158,6 +166,7 @@ export const row: FaultRow<Size> = {
         walMiBMost: rounded(walMiB),
       },
       violations: [
+        ...wrong.slice(0, 20),
         ...(await kit.checkSettled()),
         ...followers.flatMap(({ faults }) => faults).slice(0, 20),
         ...unrest.slice(0, 3),

@@ -32,6 +32,8 @@ export type FaultRow<S extends Size = Size> = {
   readonly full: S;
   /** Its time limit at full size, where that is not the limit of all (run.ts). */
   readonly fullMsMax?: number;
+  /** Full size for so many minutes, where a row can go on as long as one likes; `fullMsMax` is beside them then. */
+  lasting?(minutes: number): S;
   /** Why this machine cannot run it, or null. */
   needs?(): string | null;
   run(size: S, kit: FaultKit): Promise<FaultReport>;

@@ -1,6 +1,7 @@
 /**
- * `npm run faults -- [test …] [--seed N] [--size gate] [--no-write]`: runs the rows at full size, one after the other and each in a
- * process of its own, prints what came out and writes it to RESULTS.md. Exit 1: something did not hold.
+ * `npm run faults -- [test …] [--seed N] [--minutes N] [--size gate] [--no-write]`: runs the rows at full size, one after the other and
+ * each in a process of its own, prints what came out and writes it to RESULTS.md. `--minutes`: how long rows last that can (28).
+ * Exit 1: something did not hold.
  */
 import { fork } from 'node:child_process';
 import { join } from 'node:path';
@@ -18,14 +19,16 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seed: { type: 'string' },
+    minutes: { type: 'string' },
     size: { type: 'string', default: 'full' },
     'no-write': { type: 'boolean', default: false },
   },
 });
 const rows = await loadRows();
 const unknown = positionals.filter((number) => !rows.some(({ test }) => test === Number(number)));
-if (unknown.length > 0 || !['gate', 'full'].includes(values.size)) {
-  process.stderr.write(`there are the tests ${rows.map(({ test }) => test).join(', ')}, and the sizes gate and full\n`);
+const minutes = Number(values.minutes ?? 0);
+if (unknown.length > 0 || !['gate', 'full'].includes(values.size) || !(minutes >= 0)) {
+  process.stderr.write(`there are the tests ${rows.map(({ test }) => test).join(', ')}, and the sizes gate and full; minutes are a number\n`);
   process.exit(2);
 }
 const seed = values.seed === undefined ? freshSeed() : Number(values.seed);
@@ -45,11 +48,12 @@ process.exit(outcomes.every(held) ? 0 : 1);
 
 function inItsOwnProcess(row: FaultRow): Promise<FaultReport> {
   const hooks = join(import.meta.dirname, 'typescript.js');
-  const child = fork(join(import.meta.dirname, 'one.ts'), [String(row.test), values.size, String(seed)], {
+  const child = fork(join(import.meta.dirname, 'one.ts'), [String(row.test), values.size, String(seed), ...(minutes > 0 ? [String(minutes)] : [])], {
     execArgv: ['--import', hooks, '--enable-source-maps', '--expose-gc', '--max-old-space-size=12000'],
   });
   return new Promise((resolve) => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), row.fullMsMax ?? rowMsMax);
+    const lasting = row.lasting === undefined ? 0 : 2 * minutes * 60_000;
+    const timer = setTimeout(() => child.kill('SIGKILL'), (row.fullMsMax ?? rowMsMax) + lasting);
     const broken = (what: string): FaultReport => ({ figures: {}, violations: [what] });
     child.once('message', (report: FaultReport) => resolve(report));
     child.once('exit', (code, signal) => {

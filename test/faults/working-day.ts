@@ -7,6 +7,7 @@ import { v7 } from 'uuid';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
 import type { Cut, TcpProxy } from '../../src/testing/proxy.ts';
 import { RawClient } from '../kit/raw-client.ts';
+import { readLogs } from '../kit/reader.ts';
 import { Follower, join, passed } from './app.ts';
 import type { FaultKit } from './row.ts';
 import { statsOf } from './threads.ts';
@@ -39,6 +40,8 @@ export class Day {
   readonly #writer: RawClient;
   readonly #size: DaySize;
   readonly #heads = new Map<string, number>();
+  /** The heads of what was looked at. */
+  readonly #read = new Map<string, number>();
   #until = 0;
 
   static async begin(hub: HubProcess, size: DaySize, kit: FaultKit): Promise<Day> {
@@ -99,6 +102,17 @@ export class Day {
       ...Object.entries(stats).flatMap(([part, counts]) => underWay.map((name): [string, number, number] => [`${name} of ${part}`, counts[name] ?? 0, 0])),
     ];
     return found.flatMap(([what, count, expected]) => (count === expected ? [] : [`at rest there were ${count} ${what}, and not ${expected}`]));
+  }
+
+  /** At rest: what is wrong with the history since it was looked at last. Forgets it then: hours of it fit no memory. */
+  async looked(): Promise<string[]> {
+    const { recorder } = this.#kit;
+    for (const [room, log] of await readLogs(this.#hub.url, this.rooms, recorder, { after: this.#read }))
+      this.#read.set(room, log.at(-1)?.seq ?? this.#read.get(room) ?? 0);
+    await Promise.all(this.followers.map((follower) => follower.reached(this.#read.get(follower.room) ?? 0)));
+    const found = await this.#kit.checkSettled();
+    recorder.goOn();
+    return found;
   }
 
   async end(): Promise<void> {
