@@ -46,8 +46,8 @@ const warmDeaths = 12;
 /** At each rest; and where the rest is disturbed, so many. */
 const looks = 2;
 const looksMax = 12;
-/** Of a history that was not looked at yet. */
-const eventsMax = 3_000_000;
+/** Of a history that was not looked at yet: to look at it takes a second or two, in which nobody here answers the hub. */
+const eventsMax = 400_000;
 /** Of a soak that lasts longer. */
 const longRoundMs = 20_000;
 /** Fits into a page of the file: what does not is read past the cache, and would not fill it. */
