@@ -52,9 +52,12 @@ export async function runScenario(scenario, options, report) {
   const found = new Map();
   /** @type {import('./profile.js').ThreadProfile[]} */
   const profiles = [];
-  for (let round = 0; round < options.rounds; round++) {
-    for (const one of scenario.contestants.filter(options.takesPart).map(contestant)) {
-      const folder = options.profile && one.hub ? mkdtempSync(join(tmpdir(), 'hubbub-profile-')) : undefined;
+  const rounds = options.profile ? 1 : Math.max(options.rounds, scenario.rounds ?? 1);
+  const taking = scenario.contestants.filter(options.takesPart).map(contestant);
+  for (let round = 0; round < rounds; round++) {
+    for (const one of taking) {
+      if (options.profile && !one.hub) continue;
+      const folder = options.profile ? mkdtempSync(join(tmpdir(), 'hubbub-profile-')) : undefined;
       const own = await rowsOf(scenario, one, options, folder);
       for (const row of own) {
         found.set(row.id, [...(found.get(row.id) ?? []), row]);
@@ -123,12 +126,34 @@ function oneLine(text) {
 }
 
 /**
- * The middle one of several rounds, with the errors of all.
+ * Of each figure the middle one of several rounds, with the errors of all.
  * @param {Row[]} rows of one contestant
+ * @returns {Row}
  */
 function middle(rows) {
-  const weight = (/** @type {Row} */ row) => row.deliveries ?? row.publishes ?? -row.seconds;
-  const sorted = rows.toSorted((a, b) => weight(a) - weight(b));
-  const row = /** @type {Row} */ (sorted[Math.floor(sorted.length / 2)]);
-  return { ...row, errors: rows.flatMap(({ errors }) => errors) };
+  const [first] = rows;
+  if (first === undefined) throw new Error('no round');
+  const { extra, ...plain } = first;
+  const figures = middles(rows);
+  const errors = rows.flatMap((row) => row.errors);
+  return { ...plain, ...figures, errors, ...(extra === undefined ? {} : { extra: middles(rows.map((row) => row.extra ?? {})) }) };
+}
+
+/**
+ * @template {object} T
+ * @param {T[]} rows
+ * @returns {T} the numbers of it
+ */
+function middles(rows) {
+  const names = new Set(rows.flatMap((row) => Object.keys(row)));
+  const numbers = (/** @type {string} */ name) =>
+    rows.map((row) => /** @type {Record<string, unknown>} */ (row)[name]).filter((value) => typeof value === 'number');
+  return /** @type {T} */ (
+    Object.fromEntries(
+      [...names].flatMap((name) => {
+        const sorted = numbers(name).toSorted((a, b) => a - b);
+        return sorted.length === 0 ? [] : [[name, sorted[Math.floor(sorted.length / 2)]]];
+      }),
+    )
+  );
 }
