@@ -4,10 +4,10 @@
  * everything and nobody is there who was not there before, so that the hub may be compared with itself.
  */
 import { v7 } from 'uuid';
+import type { Entry } from '../../src/protocol/pushes.ts';
 import type { HubProcess } from '../../src/testing/hub-process.ts';
 import type { Cut, TcpProxy } from '../../src/testing/proxy.ts';
 import { RawClient } from '../kit/raw-client.ts';
-import { readLogs } from '../kit/reader.ts';
 import { Follower, join, passed } from './app.ts';
 import type { FaultKit } from './row.ts';
 import { statsOf } from './threads.ts';
@@ -22,6 +22,7 @@ const openMax = 1_000;
 /** Of each visitor, one after the other: a world that is finite is known to the caches after a while, and what grows then is a leak. */
 const faces = 20;
 const turnMs = 20;
+const pageEntries = 80;
 const probingAtOnce = 32;
 /** For connections that nobody closed to be noticed. */
 const restMsMax = 20_000;
@@ -107,8 +108,16 @@ export class Day {
   /** At rest: what is wrong with the history since it was looked at last. Forgets it then: hours of it fit no memory. */
   async looked(): Promise<string[]> {
     const { recorder } = this.#kit;
-    for (const [room, log] of await readLogs(this.#hub.url, this.rooms, recorder, { after: this.#read }))
-      this.#read.set(room, log.at(-1)?.seq ?? this.#read.get(room) ?? 0);
+    const reader = await RawClient.connect(this.#hub.url, { user: 'auditor' });
+    const epoch = reader.welcome?.epoch ?? '';
+    for (const room of this.rooms) {
+      const after = this.#read.get(room) ?? 0;
+      const log = await keptSince(reader, room, after);
+      const head = log.at(-1)?.seq ?? after;
+      recorder.log(room, epoch, head, log);
+      this.#read.set(room, head);
+    }
+    await reader.close();
     await Promise.all(this.followers.map((follower) => follower.reached(this.#read.get(follower.room) ?? 0)));
     const found = await this.#kit.checkSettled();
     recorder.goOn();
@@ -187,4 +196,15 @@ export class Day {
       }
     }
   }
+}
+
+/** What the hub kept of a room, page by page: a subscription would bring it as fast as it can be sent, and leave its buffers in the memory that is looked at. */
+async function keptSince(reader: RawClient, room: string, after: number): Promise<Entry[]> {
+  const pages: Entry[][] = [];
+  for (let before = Number.MAX_SAFE_INTEGER; before > after + 1; ) {
+    const { entries } = await reader.ok('history', { room, before, limit: pageEntries });
+    before = entries[0]?.seq ?? after;
+    pages.push(entries.filter(({ seq }) => seq > after));
+  }
+  return pages.toReversed().flat();
 }
