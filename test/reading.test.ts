@@ -195,6 +195,16 @@ describe('reading beside ws', () => {
     expect(taken).toEqual(['one', 'pause', 'three', 'pause', 'five', 'six']);
   });
 
+  it('who has enough but is read again, as one that closes, gets the rest of a chunk frame by frame and not each within the last', async () => {
+    const pipe = new Pipe();
+    let taken = 0;
+    peerOn(pipe, { message: () => taken++, hasEnough: () => true });
+    await turn();
+    const several = Buffer.concat(new Array<Buffer>(20_000).fill(frame('')));
+    expect(() => pipe.push(several)).not.toThrow();
+    expect(taken).toBe(20_000);
+  });
+
   it('a ping that is one too many ends the chunk like a message', async () => {
     const pipe = new Pipe();
     let pinged = 0;

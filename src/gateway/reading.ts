@@ -28,7 +28,7 @@ export type Taker<Of> = {
   readonly payloadMax: number;
   message(of: Of, payload: Buffer, binary: boolean): void;
   ping(of: Of, payload: Buffer): void;
-  /** Asked behind every frame. True: the socket was paused, and not even the next frame of the chunk may come. A pause without that holds from the next chunk on. */
+  /** Asked behind every frame. True: where the socket is paused, not even the next frame of the chunk may come. A pause without that holds from the next chunk on. */
   hasEnough(of: Of): boolean;
 };
 export type Listener = (this: Socket, chunk: Buffer) => void;
@@ -106,8 +106,13 @@ export abstract class Reading<Of> {
     }
     if (data) this.#taker.message(this.of, payload, first === binary);
     else if (first === ping) this.#taker.ping(this.of, payload);
-    this.#enough = this.#taker.hasEnough(this.of);
+    this.#enough = this.#hasEnough();
     return end;
+  }
+
+  /** Only of a socket that is paused: what is put back into one that flows comes again at once, each frame within the last, until the stack is full. */
+  #hasEnough(): boolean {
+    return this.#taker.hasEnough(this.of) && this.socket.isPaused();
   }
 
   /** Gives ws what there is of a frame, whose start was earlier or is here; returns where the next one starts. */
@@ -132,7 +137,7 @@ export abstract class Reading<Of> {
     this.judge().call(this.socket, chunk.subarray(at, end));
     if (this.#owed > 0) return end;
     if (!this.#told) return this.#stop(chunk);
-    this.#enough = this.#taker.hasEnough(this.of);
+    this.#enough = this.#hasEnough();
     return end;
   }
 
