@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { onTestFinished } from 'vitest';
 import { SqliteStore } from '../src/persistence/sqlite.ts';
 import { type Db, databaseFile, type OpenDatabase, openDatabase } from '../src/persistence/sqlite-open.ts';
@@ -55,5 +56,22 @@ export function outsiderOf(data: string): Db {
   onTestFinished(() => {
     db.close();
   });
+  return db;
+}
+
+/** A connection whose commits fail with the code that `fails` names. */
+export function failingCommits(db: Db, fails: () => string | null, connections: Db[] = []): Db {
+  connections.push(db);
+  const prepare = db.prepare.bind(db);
+  db.prepare = ((sql: string) => {
+    const statement = prepare(sql);
+    if (sql !== 'commit') return statement;
+    const run = () => {
+      const code = fails();
+      if (code !== null) throw new Database.SqliteError('failed', code);
+      return statement.run();
+    };
+    return { run };
+  }) as typeof db.prepare;
   return db;
 }

@@ -1,9 +1,9 @@
 /** Several processes on one SQLite file: locks, seqs, leases, succession, and what a dead one leaves behind. */
 import { describe, expect, it } from 'vitest';
 import { SqliteStore } from '../src/persistence/sqlite.ts';
-import { SupersededError } from '../src/persistence/sqlite-open.ts';
+import { openDatabase, SupersededError } from '../src/persistence/sqlite-open.ts';
 import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
-import { openedStore } from './sqlite-setup.ts';
+import { failingCommits, openedStore } from './sqlite-setup.ts';
 import { connect, defaults, message, startTs } from './store-contract.ts';
 
 describe('a lock of another process', () => {
@@ -70,6 +70,45 @@ describe('another process that writes', () => {
     await store.maintain(startTs + 20_000);
     expect(db.prepare('select node, connection from connections').all()).toEqual([{ node: defaults.node, connection: 2 }]);
     expect(db.prepare('select status from presence order by user').pluck().all()).toEqual([2, 0]);
+  });
+
+  describe('finds a hub that lives', () => {
+    const refused = async ({ options, parts }: Awaited<ReturnType<typeof openedStore>>) =>
+      await expect(SqliteStore.open({ ...options, node: 'alone', exclusive: true }, parts)).rejects.toThrow('another hub');
+
+    it('whose clock went back', async () => {
+      const opened = await openedStore();
+      const { store, clock } = opened;
+      clock.wall -= 60_000;
+      await store.maintain(clock.wall);
+      await refused(opened);
+    });
+
+    it('whose connection to the file was opened anew', async () => {
+      let fails = false;
+      const opened = await openedStore({ open: (file, rest) => failingCommits(openDatabase(file, rest), () => (fails ? 'SQLITE_IOERR_FSYNC' : null)) });
+      const { store, clock } = opened;
+      clock.wall += 14_000;
+      fails = true;
+      expect((await store.commit([message('r', 'x')], clock.wall)).outcomes).toMatchObject([{ code: 'storage' }]);
+      fails = false;
+      await store.maintain(clock.wall);
+      clock.wall += 14_000;
+      await refused(opened);
+    });
+
+    it('that was taken for dead, and whose next commit failed', async () => {
+      let fails = false;
+      const opened = await openedStore({ open: (file, rest) => failingCommits(openDatabase(file, rest), () => (fails ? 'SQLITE_CONSTRAINT' : null)) });
+      const { store, clock, outsider } = opened;
+      await store.maintain(clock.wall);
+      outsider().exec('delete from nodes');
+      fails = true;
+      expect((await store.commit([message('r', 'x')], clock.wall)).outcomes).toMatchObject([{ code: 'storage' }]);
+      fails = false;
+      await store.maintain(clock.wall);
+      await refused(opened);
+    });
   });
 
   it('a second writer of the same node ends the first for good, in the same epoch and with its connections', async () => {

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { SqliteStore } from '../src/persistence/sqlite.ts';
 import { databaseFile, type OpenDatabase, openDatabase, openForWriting, StoreError } from '../src/persistence/sqlite-open.ts';
 import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
-import { freshFolder, openedStore, outsiderOf, silent, steppedClock } from './sqlite-setup.ts';
+import { failingCommits, freshFolder, openedStore, outsiderOf, silent, steppedClock } from './sqlite-setup.ts';
 import { defaults, direct, message, mid, startTs, storeContract } from './store-contract.ts';
 
 storeContract('SQLite', async (given) => {
@@ -251,20 +251,3 @@ describe('size', () => {
     expect(db.prepare('select body from entries where seq = 1700').pluck().get()).toBeNull();
   });
 });
-
-/** A connection whose commits fail with the code that `fails` names. */
-function failingCommits(db: Database.Database, fails: () => string | null, connections: Database.Database[]): Database.Database {
-  connections.push(db);
-  const prepare = db.prepare.bind(db);
-  db.prepare = ((sql: string) => {
-    const statement = prepare(sql);
-    if (sql !== 'commit') return statement;
-    const run = () => {
-      const code = fails();
-      if (code !== null) throw new Database.SqliteError('failed', code);
-      return statement.run();
-    };
-    return { run };
-  }) as typeof db.prepare;
-  return db;
-}

@@ -22,7 +22,7 @@ const walLargeBytes = 32 * 1024 * 1024;
 const tokenGraceMs = 2 * 3_600_000;
 
 /** Does one chunk of its work, and says whether there may be more. */
-type Step = (turn: Turn) => boolean;
+type Step = (turn: Turn, now: number) => boolean;
 
 export class Maintenance {
   readonly #steps: readonly Step[];
@@ -73,8 +73,8 @@ export class Maintenance {
     this.#unmark = db.prepare('update rooms set purge = 0 where id = ?');
     const upkeep = new InboxUpkeep(db, inboxes, chunk);
     this.#steps = [
-      ({ ts }) => {
-        lease.renew(ts);
+      (_, now) => {
+        lease.renew(now);
         return false;
       },
       (turn) => upkeep.expire(turn.ts - options.inboxAgeMs, turn),
@@ -86,11 +86,11 @@ export class Maintenance {
     ];
   }
 
-  /** One step, within a transaction; true once all of them in a row have found nothing to do. */
-  step(turn: Turn): boolean {
+  /** One step, within a transaction; true once all of them in a row have found nothing to do. `now`: the clock, where the turn may be later. */
+  step(turn: Turn, now: number): boolean {
     const count = this.#steps.length;
     if (this.#idle >= count) this.#idle = 0;
-    const worked = this.#steps[this.#next % count]?.(turn) ?? false;
+    const worked = this.#steps[this.#next % count]?.(turn, now) ?? false;
     this.#next++;
     this.#idle = worked ? 0 : this.#idle + 1;
     return this.#idle >= count;

@@ -66,13 +66,13 @@ export class Lease {
   readonly #version: Statement<[], number>;
   readonly #writer: Statement<[string], number>;
   #seen = -1;
-  #renewed: number;
+  /** By the clock, which may go back. What the table has is not known to a new connection. */
+  #renewed = Number.NEGATIVE_INFINITY;
 
-  constructor(db: Db, node: string, token: number, ts: number) {
+  constructor(db: Db, node: string, token: number) {
     this.#db = db;
     this.#node = node;
     this.#token = token;
-    this.#renewed = ts;
     this.#version = db.prepare<[], number>('pragma data_version').pluck();
     this.#writer = db.prepare<[string], number>('select writer from nodes where id = ?').pluck();
   }
@@ -83,13 +83,15 @@ export class Lease {
     if (version === this.#seen) return false;
     const writer = this.#writer.get(this.#node);
     // Another node took this one for dead while it was stopped, and swept it.
-    if (writer === undefined) write(this.#db, this.#node, this.#token, ts);
-    else if (writer !== this.#token) throw new SupersededError('another writer of this node has taken over');
+    if (writer === undefined) {
+      write(this.#db, this.#node, this.#token, ts);
+      this.#renewed = Number.NEGATIVE_INFINITY; // once more: this transaction may be taken back
+    } else if (writer !== this.#token) throw new SupersededError('another writer of this node has taken over');
     this.#seen = version; // not before: a superseded writer stays so
     return true;
   }
 
-  /** Keeps the lease, and sweeps nodes whose lease ran out. */
+  /** Keeps the lease, and sweeps nodes whose lease ran out. `ts`: the clock as it is, which others judge the lease by. */
   renew(ts: number): void {
     if (Math.abs(ts - this.#renewed) < renewMs) return;
     this.#renewed = ts;

@@ -29,9 +29,9 @@ export class Session {
   readonly #release: Statement<[]>;
   readonly #undo: Statement<[]>;
 
-  constructor(db: Db, options: StoreOptions, token: number, ts: number) {
+  constructor(db: Db, options: StoreOptions, token: number) {
     this.db = db;
-    this.lease = new Lease(db, options.node, token, ts);
+    this.lease = new Lease(db, options.node, token);
     this.#users = new Users(db);
     this.#rooms = new Rooms(db);
     this.#inboxes = new Inboxes(db, this.#users, options);

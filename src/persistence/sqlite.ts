@@ -85,7 +85,7 @@ export class SqliteStore implements Store {
     this.#token = token;
     this.epoch = epoch;
     this.#ts = ts;
-    this.#session = new Session(db, options, token, ts);
+    this.#session = new Session(db, options, token);
   }
 
   /** How often another process's lock was waited for. */
@@ -149,7 +149,7 @@ export class SqliteStore implements Store {
     let done = false;
     try {
       do {
-        const step = await this.#transaction(this.#ts, (session, turn) => ({ turn, done: session.maintenance.step(turn) }));
+        const step = await this.#transaction(this.#ts, (session, turn) => ({ turn, done: session.maintenance.step(turn, ts) }));
         done = step.done;
         for (const notice of step.turn.notices) if (notice.t === 'inbox-loss') losses.push(notice);
       } while (!done && clock.tick() < deadline);
@@ -216,7 +216,7 @@ export class SqliteStore implements Store {
     this.#parts.log('warn', 'opening the database again', {});
     const { clock, open } = this.#parts;
     const db = await patiently(clock, () => openForWriting(this.#options, open));
-    this.#session = new Session(db, this.#options, this.#token, this.#ts);
+    this.#session = new Session(db, this.#options, this.#token);
     return this.#session;
   }
 }
