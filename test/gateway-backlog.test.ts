@@ -85,6 +85,20 @@ it('R9 what waits is bounded also where its frames have next to no bytes', async
   expect(slow.probes).toBe(1); // it was not the shard that ended the wait
 });
 
+it('R4 what comes behind held commands in the read in which too much waits stays behind them', async () => {
+  const { calm, other } = await behind({ queueMsMax: 60_000, heldBytesMax: 200_000 });
+  const { _socket: wire } = other.socket as unknown as { _socket: Socket };
+  wire.cork(); // in one read
+  other.send({ op: 'publish', room: placed('room', 1), body: 'makes it wait' });
+  for (let i = 1; i <= 900; i++) other.send({ op: 'publish', room: placed('room', 0), body: i });
+  wire.uncork();
+  expect(hub.gateway.overloaded()).toEqual([]);
+  await other.ok('ping');
+  expect(hub.gateway.overloaded()).toEqual([1]);
+  await calm.next('command', ({ command }) => command.body === 900);
+  expect(published(calm)).toEqual(Array.from({ length: 900 }, (_, i) => i + 1));
+});
+
 it('R9 a connection that closes while it waits leaves nothing behind', async () => {
   const { slow, client, other } = await behind({ queueMsMax: 60_000 });
   for (let i = 0; i < 50; i++) client.send({ op: 'publish', room: placed('room', 1), body: 'late' });

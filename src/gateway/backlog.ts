@@ -72,10 +72,10 @@ export class Backlog {
     for (const round of this.#rounds) if (round.waiting.size > 0) this.#refuse(round, 'too much waits for it');
   }
 
-  /** Nothing more is read from the connection until its shard has worked off what it has; false where it has already. */
+  /** Nothing more is read from the connection until its shard has worked off what it has; false where it has already, and nothing is held that must go first. */
   wait(connection: Connection): boolean {
     const round = this.#rounds[connection.waitsFor];
-    if (round === undefined || round.shard.left > 0 || round.shard.late) {
+    if (round === undefined || (connection.waits === null && (round.shard.left > 0 || round.shard.late))) {
       connection.waitsFor = -1;
       return false;
     }
