@@ -1,4 +1,5 @@
 /** Whatever comes in whatever pieces, a connection whose plain frames are read beside `ws` says and does what `ws` alone would. */
+import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
@@ -19,14 +20,18 @@ const limits: ServerOptions = {
   maxFragments: 4,
   maxBufferedChunks: 40,
 };
+/** How long a peer has to answer a close frame. */
+const closeTimeout = 20;
 
 /** Both ends of a socket without a network: what is written to it is kept. */
 class Pipe extends Duplex {
   readonly written: Buffer[] = [];
+  /** The peer takes nothing. */
+  stuck = false;
   override _read(): void {}
   override _write(bytes: Buffer, _encoding: string, done: () => void): void {
     this.written.push(bytes);
-    done();
+    if (!this.stuck) done();
   }
   setTimeout(): void {}
   setNoDelay(): void {}
@@ -36,7 +41,7 @@ type Told = Partial<Omit<Owner<null>, 'options'>>;
 
 /** A peer at the other end of the pipe, and what it tells. */
 function peerOn(pipe: Pipe, told: Told): Peer<null> {
-  const options = { ...limits, maxPayload: told.payloadMax ?? longest, autoPong: false };
+  const options = { ...limits, maxPayload: told.payloadMax ?? longest, autoPong: false, closeTimeout };
   const silent = { message: () => {}, ping: () => {}, hasEnough: () => false, closing: () => {}, failed: () => {}, closed: () => {} };
   const peer = new Peer<null>(pipe as unknown as Socket, { ...silent, payloadMax: longest, ...told, options });
   peer.start(null);
@@ -218,6 +223,25 @@ describe('reading beside ws', () => {
       await turn();
       expect(pinged).toBe(pings);
       peer.resume();
+    }
+  });
+
+  it('is gone when the time for an answer to a close frame is over, also where its peer ended before, and takes nothing', async () => {
+    for (const how of ['without ws', 'with ws']) {
+      const pipe = new Pipe();
+      const told: string[] = [];
+      const peer = peerOn(pipe, { closed: (_of, code) => told.push(`closed ${code}`) });
+      if (how === 'with ws') peer.pause();
+      peer.resume();
+      pipe.stuck = true;
+      pipe.write('what it does not take');
+      pipe.push(null);
+      await turn();
+      expect([peer.readyState, pipe.destroyed]).toEqual([WebSocket.CLOSING, false]);
+      peer.close(4_001, 'why');
+      await once(pipe, 'close');
+      await turn();
+      expect(told).toEqual(['closed 1006']);
     }
   });
 

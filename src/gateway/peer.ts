@@ -10,7 +10,7 @@ import { type Listener, Reading, type Taker } from './reading.ts';
 /** Shared by all peers. */
 export type Owner<Of> = Taker<Of> & {
   /** Of ws, for what it judges and how it closes. */
-  readonly options: ServerOptions;
+  readonly options: ServerOptions & { readonly closeTimeout: number };
   /** A close frame is about to be written, behind which nothing may follow. */
   closing(of: Of): void;
   /** The peer broke the protocol: ws closes with the code for it. */
@@ -63,7 +63,11 @@ export class Peer<Of> extends Reading<Of> {
   }
 
   close(code: number, reason: string): void {
-    if (this.readyState === WebSocket.OPEN) this.#called().ws.close(code, reason);
+    if (this.readyState === WebSocket.OPEN) return this.#called().ws.close(code, reason);
+    // Of a peer that has ended ws would wait until it has taken everything, and there is nobody left who would look whether it does.
+    const { socket } = this;
+    const timer = setTimeout(() => socket.destroy(), this.#owner.options.closeTimeout);
+    socket.once('close', () => clearTimeout(timer));
   }
 
   terminate(): void {

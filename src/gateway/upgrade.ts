@@ -101,7 +101,7 @@ export class Upgrade {
       handleProtocols: (offered) => [...offered].find((name) => Object.hasOwn(subprotocols, name)) ?? false,
     };
     this.#server = new WebSocketServer(options);
-    this.#owner = ownerFor(deps, this.#addresses, this.#server.options);
+    this.#owner = ownerFor(deps, this.#addresses, { ...this.#server.options, closeTimeout: closeTimeoutMs });
     // Whoever listens owns the socket: without an answer and an end it would stay (FAULTS A.7).
     this.#server.on('wsClientError', (error, socket, { method, headers }) => {
       if (method !== 'GET') this.#reject(socket, 'handshake', 405, error.message, 'Allow: GET\r\n');
@@ -213,7 +213,11 @@ export class Upgrade {
   }
 }
 
-function ownerFor({ options, pool, limits, inbound, outbox, counters, log }: UpgradeDeps, addresses: Addresses, judging: ServerOptions): Owner<Connection> {
+function ownerFor(
+  { options, pool, limits, inbound, outbox, counters, log }: UpgradeDeps,
+  addresses: Addresses,
+  judging: Owner<Connection>['options'],
+): Owner<Connection> {
   return {
     options: judging,
     payloadMax: options.frameBytesMax,
