@@ -239,6 +239,23 @@ describe('a batch that a writer had committed before it died', () => {
     expect(alice.answers.size).toBe(701);
   });
 
+  it('F2 reaches who follows live though the store could not be read just then, and nobody writes any more', () => {
+    const { node } = resent(1);
+    const bob = node.client('bob');
+    node.send(bob, { op: 'subscribe' }, true);
+    while (node.step(0));
+    node.fail('entries', new CodedError('busy'));
+    node.turn();
+    node.actor.tick(node);
+    node.fail('entries', new CodedError('storage'));
+    node.actor.tick(node);
+    node.run();
+    expect(bob.seqs).toEqual([2]);
+    const { asked } = node;
+    node.actor.tick(node);
+    expect(node.asked).toBe(asked);
+  });
+
   it('a read that fails keeps nobody waiting for the next', () => {
     const { node, alice, first } = resent(2);
     while (node.step(0));

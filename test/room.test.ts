@@ -215,6 +215,23 @@ describe('a room', () => {
     expect(alice.pushes.at(-1)).toEqual({ op: 'audience', room: 'r', count: 2, left: ['b'] });
   });
 
+  it('P3 who asked is told of everybody anew where a restart of the shard has taken the rooms apart, once for all who asked', () => {
+    const node = new RoomNode(new PaperStore());
+    const [alice, phone, bob, carol] = ['alice', 'alice', 'bob', 'carol'].map((user) => node.client(user)) as [Client, Client, Client, Client];
+    const follow = (client: Client, presence: boolean) => node.actor.follow(client.connection, { epoch: 'e1', seq: 0 }, presence, node);
+    follow(bob, false);
+    follow(alice, true);
+    follow(carol, true);
+    node.run();
+    const all = { op: 'audience', room: 'r', count: 3, users: ['bob', 'alice', 'carol'] };
+    expect([alice.pushes, carol.pushes, bob.pushes]).toEqual([[all], [all], []]);
+    follow(phone, true); // later, and of a user who is there: nobody has come, and still it knows of nobody
+    node.turn();
+    expect(phone.pushes).toEqual([all]);
+    node.leave(bob);
+    expect(phone.pushes.at(-1)).toEqual({ op: 'audience', room: 'r', count: 2, left: ['bob'] });
+  });
+
   it('a mark does not go above what the connection was sent, and read implies received', () => {
     const { node, alice } = world();
     node.ask(alice, { op: 'create' });

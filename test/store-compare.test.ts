@@ -250,8 +250,8 @@ async function compareReads(sqlite: StoreReader, model: StoreReader, epochs: rea
   for (const who of users) {
     await same({ read: 'standing', user: who });
     for (const after of [0, 2, 5]) {
-      await same({ read: 'inbox', user: who, after, limit: 100, bytesMax: 1_000_000 });
-      await same({ read: 'inbox', user: who, after, limit: 2, bytesMax: 50 });
+      await same({ read: 'inbox', user: who, device: null, after, limit: 100, bytesMax: 1_000_000 });
+      await same({ read: 'inbox', user: who, device: 'phone', after, limit: 2, bytesMax: 50 });
     }
     for (const scope of ['mine', 'public'] as const) {
       await same({ read: 'rooms', user: who, scope, filter: '', after: '', limit: 2 });

@@ -70,6 +70,14 @@ export function inboxContract(open: OpenBench): void {
     expect(await waitingOf(bench, 'a')).toEqual([]);
   });
 
+  it('D2 a device is not read what it sent itself, whatever it has acked', async () => {
+    const bench = await open();
+    await bench.commit(connect('a', 1), connect('a', 2, { device: 'tablet' }), direct('b', 'a'), direct('a', 'b'), direct('b', 'a'), direct('a', 'b'));
+    const read = async (device: string | null, limit?: number) => (await bench.inbox('a', 0, limit, device)).items.map(({ n }) => n);
+    expect([await read('phone'), await read('phone', 1), await read('tablet'), await read(null)]).toEqual([[1, 3], [1], [1, 2, 3, 4], [1, 2, 3, 4]]);
+    expect((await bench.inbox('a', 3, 10, 'phone')).head).toBe(4);
+  });
+
   it('an ack carries over the own messages that follow it', async () => {
     const bench = await open();
     await bench.commit(connect('a', 1), connect('a', 2, { device: 'tablet' }), direct('b', 'a'), direct('a', 'b'), direct('a', 'b'), direct('b', 'a'));

@@ -89,8 +89,8 @@ export class Bench {
     return this.read({ read: 'room', room });
   }
 
-  inbox(user: string, after = 0, limit = 100): Promise<ReadReply['inbox']> {
-    return this.read({ read: 'inbox', user, after, limit, bytesMax: 1_000_000 });
+  inbox(user: string, after = 0, limit = 100, device: string | null = null): Promise<ReadReply['inbox']> {
+    return this.read({ read: 'inbox', user, device, after, limit, bytesMax: 1_000_000 });
   }
 
   async reopen(): Promise<void> {

@@ -13,7 +13,7 @@ import { connect, day, defaults, message } from './store-contract.ts';
 /** After the last time in the file. */
 const now = 1_752_678_400_020;
 const mid = (last: string) => `01890000-0000-7000-8000-${last.padStart(12, '0')}`;
-const user = (name: string) => ({ read: 'inbox', user: name, after: 0, limit: 10, bytesMax: 1_000_000 }) as const;
+const user = (name: string) => ({ read: 'inbox', user: name, device: null, after: 0, limit: 10, bytesMax: 1_000_000 }) as const;
 
 function fixture(name: string): string {
   return readFileSync(new URL(`./fixtures/${name}`, import.meta.url), 'utf8');

@@ -53,10 +53,10 @@ function position(model: StoreModel, { room: name, epoch, seq }: Query<'position
   return { reason: seq > 0 && (found?.entries[seq - 1]?.epoch ?? 0) > at ? 'epoch' : null, head };
 }
 
-function inbox(model: StoreModel, { user, after, limit, bytesMax }: Query<'inbox'>): StoredInbox {
+function inbox(model: StoreModel, { user, device, after, limit, bytesMax }: Query<'inbox'>): StoredInbox {
   const found = model.inboxes.all.get(user);
   if (found === undefined) return { items: [], losses: [], head: 0 };
-  const all = waiting(found).filter(({ n }) => n > after);
+  const all = waiting(found).filter(({ n, origin }) => n > after && (origin === null || origin !== device));
   const items = cut(all, limit, bytesMax, ({ entry }) => entry);
   const last = items.length < all.length ? (items.at(-1)?.n ?? 0) : found.items.length;
   const losses: StoredInbox['losses'] = [];

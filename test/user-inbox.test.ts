@@ -18,7 +18,7 @@ test('what waits is read from after the cursor of the device and fed in pages, e
   const { effects, connect, answer } = startInbox();
   const bob = connect(2, 7);
   expect(effects.told).toMatchObject([{ t: 'welcome', inbox: { acked: 2, head: 7 } }]);
-  expect(answer(stored(3, 5, 7))).toEqual({ read: 'inbox', user: 'bob', after: 2, limit: itemsMax, bytesMax: 262_144 });
+  expect(answer(stored(3, 5, 7))).toEqual({ read: 'inbox', user: 'bob', device: '', after: 2, limit: itemsMax, bytesMax: 262_144 });
   expect(effects.inbox(bob)).toEqual([3, 4, 5]);
   expect(effects.reads).toEqual([]);
   effects.drained();

@@ -7,7 +7,7 @@ import { NamesById } from './sqlite-names.ts';
 import type { Db } from './sqlite-open.ts';
 import { bodyBytes, type EntryRow, ended, entryColumns, entryOf, lossReason, uuidBytes } from './sqlite-words.ts';
 
-type ItemRow = [...EntryRow, n: number, room: number];
+type ItemRow = [...EntryRow, n: number, room: number, origin: string | null];
 type LedgerRow = {
   user: string;
   n: number;
@@ -36,7 +36,7 @@ export class InboxReader {
     this.#head = db.prepare('select i.user, head_n as head, low_n as low from inboxes i join users u on u.id = i.user where u.name = ?');
     this.#items = db
       .prepare<[number, number], ItemRow>(
-        `select ${entryColumns}, i.n, e.room from inbox i join entries e on e.id = i.entry where i.user = ? and i.n >= ? and i.ended = 0 order by i.n`,
+        `select ${entryColumns}, i.n, e.room, i.origin from inbox i join entries e on e.id = i.entry where i.user = ? and i.n >= ? and i.ended = 0 order by i.n`,
       )
       .raw();
     this.#losses = db.prepare('select from_n as "from", to_n as "to", reason from inbox_losses where user = ? and to_n >= ? order by from_n');
@@ -54,14 +54,16 @@ export class InboxReader {
     );
   }
 
-  inbox({ user, after, limit, bytesMax }: Extract<ReadQuery, { read: 'inbox' }>): StoredInbox {
+  /** For a device without what it sent itself (null: all of it). */
+  inbox({ user, device, after, limit, bytesMax }: Extract<ReadQuery, { read: 'inbox' }>): StoredInbox {
     const inbox = this.#head.get(user);
     if (inbox === undefined) return { items: [], losses: [], head: 0 };
     const items: StoredInbox['items'] = [];
     let bytes = 0;
     let last = Number.POSITIVE_INFINITY;
     for (const row of this.#items.iterate(inbox.user, Math.max(after + 1, inbox.low))) {
-      const [seq, kind, mid, sender, ts, thread, body, n, room] = row;
+      const [seq, kind, mid, sender, ts, thread, body, n, room, origin] = row;
+      if (origin !== null && origin === device) continue;
       bytes += bodyBytes(body);
       if (items.length > 0 && (items.length >= limit || bytes > bytesMax)) {
         last = (items.at(-1) as StoredInbox['items'][number]).n;

@@ -8,7 +8,7 @@ import type { CodedError } from '../protocol/codes.ts';
 import type { Command, Position } from '../protocol/commands.ts';
 import type { Gap, Replies } from '../protocol/pushes.ts';
 import type { Connection } from './actor.ts';
-import { audienceOf, joined, listen } from './room-audience.ts';
+import { audienceOf, joined, listen, tellAnew } from './room-audience.ts';
 import { catchUp } from './room-log.ts';
 import { goLive, turn } from './room-pages.ts';
 import { likeAbsence, refuseAccess } from './room-refusal.ts';
@@ -85,6 +85,7 @@ export function refollow(room: RoomState, connection: Connection, position: Posi
   if (refusal !== null) return dropped(refusal);
   const answer = (gaps: Gap[], from: number | null) => {
     follow(room, connection, presence, from, effects, () => {
+      if (presence) tellAnew(room, effects);
       if (gaps.length === 0) return;
       effects.push(connection, { op: 'gap', room: room.name, gaps });
       if (from !== null) effects.reached(room, connection, from);

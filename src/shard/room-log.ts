@@ -122,6 +122,7 @@ function readOn(room: RoomState, effects: RoomEffects, waiting: readonly CaughtU
   room.pending++;
   const ended = (error: CodedError | null) => {
     room.pending--;
+    room.missing = error !== null;
     const next = room.catching ?? [];
     room.catching = next.length > 0 ? [] : null;
     for (const then of waiting) then(error);

@@ -66,6 +66,8 @@ export type RoomAudience = {
   readonly left: Set<string>;
   /** Listeners were last told only a number. */
   large: boolean;
+  /** Some of them know nothing of who is there. */
+  anew: boolean;
 };
 
 export class RoomState {
@@ -101,6 +103,8 @@ export class RoomState {
   readonly ahead = new FewMap<number, EntryRecord>();
   /** While the store is read above the head: who waits for the next read. */
   catching: CaughtUp[] | null = null;
+  /** The last read of what lies above the head failed: the tick tries again, as nothing else might. */
+  missing = false;
   /** Pages that the store is asked for, each with those who wait for it. */
   readonly paging: { readonly from: number; readonly waiting: Subscriber[] }[] = [];
   /** Connections whose position the store is asked about, each with what ends that wait because a later command replaces it. */

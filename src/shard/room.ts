@@ -128,6 +128,7 @@ export class RoomActor {
   /** About once a second. True: nothing keeps this actor; it may be forgotten. */
   tick(effects: RoomEffects): boolean {
     tellAudience(this.state, true, effects);
+    if (this.state.missing && this.state.catching === null) catchUp(this.state, effects, () => {});
     const { subscribers, pending, lastUsed, limits, exists } = this.state;
     if (subscribers.size > 0 || pending > 0 || this.#waiting > 0 || this.#phase === 'loading') return false;
     // A name without a room costs who asks for it nothing, so it is kept for nobody.

@@ -202,7 +202,7 @@ export class UserInbox {
       return;
     }
     reader.suspect = false;
-    const query = { read: 'inbox', user: this.#user, after, limit, bytesMax: pageBytesMax } as const;
+    const query = { read: 'inbox', user: this.#user, device: reader.cursor.device, after, limit, bytesMax: pageBytesMax } as const;
     effects.read(
       query,
       (reply) => this.#page(reader, after, reply, effects),

@@ -262,7 +262,7 @@ export type ReadQuery =
   | { read: 'entries'; room: string; from: number; to: number; limit: number; bytesMax: number; kind: EntryKind | null; descending: boolean }
   /** Whether a position resumes (DESIGN 11.1): null if it does, else why not. `head` is the store's. */
   | { read: 'position'; room: string; epoch: string; seq: number }
-  | { read: 'inbox'; user: string; after: number; limit: number; bytesMax: number }
+  | { read: 'inbox'; user: string; device: string | null; after: number; limit: number; bytesMax: number }
   | { read: 'rooms'; user: string; scope: 'mine' | 'public'; filter: string; after: string; limit: number }
   | { read: 'presence'; users: string[] }
   | { read: 'standing'; user: string }

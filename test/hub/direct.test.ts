@@ -91,6 +91,18 @@ describe('a direct message', () => {
     expect(await items(phone, 1)).toEqual(['from the laptop']);
   });
 
+  it('D2 nor on that one when it comes back without having acked what came before', async () => {
+    const bob = await connect('r-bob');
+    const phone = await connect('r-alice', 'phone');
+    await (await connect('r-alice', 'laptop')).close();
+    await bob.ok('direct', { to: 'r-alice', body: 'ask' });
+    await phone.ok('direct', { to: 'r-bob', body: 'answer' });
+    await phone.close();
+    await bob.ok('direct', { to: 'r-alice', body: 'thanks' });
+    expect(await items(await connect('r-alice', 'phone'), 2)).toEqual(['ask', 'thanks']);
+    expect(await items(await connect('r-alice', 'laptop'), 3)).toEqual(['ask', 'answer', 'thanks']);
+  });
+
   it('M3 I1 with the same mid is one message, delivered once', async () => {
     const alice = await connect('i-alice');
     const bob = await connect('i-bob');
