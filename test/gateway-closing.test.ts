@@ -1,4 +1,5 @@
 /** How connections end at the edge: whatever the peer does and does not, the socket goes away and the hub stays. */
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { CodedError } from '../src/protocol/codes.ts';
 import { type Stand, stand } from './gateway-harness.ts';
@@ -23,4 +24,26 @@ describe('the end of a connection', () => {
     process.off('uncaughtException', fault);
     expect(faults).toEqual([]);
   });
+
+  it('V1 a frame as long as the operator lets it be is taken in pieces as small as networks make them, and in fragments', async () => {
+    const most = 1_500 * 1_024;
+    hub = await stand({ options: { rateLimit: 0, frameBytesMax: most, bodyBytesMax: most - 1_024 } });
+    const socket = await RawSocket.upgrade(hub.port);
+    socket.text({ op: 'hello', user: 'alice' });
+    await hub.shard.next('hello');
+    const text = JSON.stringify({ op: 'publish', room: 'general', body: 'x'.repeat(most - 2_048) });
+    for (const piece of cut(frame(text), 1_400)) {
+      const before = hub.gateway.connectionsOf('alice')[0]?.bytesIn ?? 0;
+      socket.write(piece);
+      while (hub.gateway.connectionsOf('alice')[0]?.bytesIn === before) await turn(); // each is a read of its own
+    }
+    await Promise.race([hub.shard.command('publish'), socket.closed.then((code) => expect(code).toBe('open'))]);
+    const parts = cut(Buffer.from(text), 16 * 1024);
+    for (const [i, part] of parts.entries()) socket.write(frame(part, { opcode: i === 0 ? 1 : 0, fin: i === parts.length - 1 }));
+    await Promise.race([hub.shard.command('publish'), socket.closed.then((code) => expect(code).toBe('open'))]);
+  });
 });
+
+function cut(bytes: Buffer, size: number): Buffer[] {
+  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+}

@@ -28,9 +28,12 @@ const version = '13';
 const paths: ReadonlySet<string> = new Set(['/', '/ws']);
 /** Where a token would end up in the logs of every proxy on the way. */
 const tokenParameters: readonly string[] = ['token', 'access_token', 'jwt'];
-/** Frames of a few bytes each must not hold memory by their number (FAULTS A.6). */
-const fragmentsMax = 64;
-const bufferedChunksMax = 1_024;
+/** Pieces of a few bytes each must not hold memory by their number (FAULTS A.6): so many bytes of what a frame may have are allowed one more fragment, and one more read. */
+const bytesPerFragment = 4 * 1_024;
+/** A slow network brings packets one by one. */
+const bytesPerRead = 1_024;
+const fragmentsMin = 64;
+const readsMin = 1_024;
 /** How long the peer has to answer a close frame. */
 const closeTimeoutMs = 5_000;
 /** An address that is full is told to ask again after so long. */
@@ -94,8 +97,8 @@ export class Upgrade {
       // Of itself ws cuts whoever sends more pings at once than it has written answers to, without a word.
       autoPong: false,
       maxPayload: deps.options.frameBytesMax,
-      maxFragments: fragmentsMax,
-      maxBufferedChunks: bufferedChunksMax,
+      maxFragments: Math.max(fragmentsMin, Math.ceil(deps.options.frameBytesMax / bytesPerFragment)),
+      maxBufferedChunks: Math.max(readsMin, Math.ceil(deps.options.frameBytesMax / bytesPerRead)),
       skipUTF8Validation: false,
       closeTimeout: closeTimeoutMs,
       handleProtocols: (offered) => [...offered].find((name) => Object.hasOwn(subprotocols, name)) ?? false,
