@@ -1,5 +1,5 @@
 /** Copying the data while it is written, and taking it back: what is refused, what a restored file holds, whose positions stay good. */
-import { copyFileSync, existsSync, readdirSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readdirSync, readFileSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import Database from 'better-sqlite3';
@@ -47,6 +47,8 @@ describe('backup', () => {
     expect(db.prepare('select head_seq, (select count(*) from entries) from rooms').raw().get()).toEqual([entries, entries]);
     expect([db.pragma('integrity_check', { simple: true }), db.pragma('journal_mode', { simple: true })]).toEqual(['ok', 'delete']);
     expect(bytes).toBe(statSync(file).size);
+    // Whoever may read it reads every message.
+    expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(readdirSync(dirname(file))).toEqual(['backup.db']);
   });
 
@@ -98,6 +100,19 @@ describe('restore', () => {
     await say(store, 'r', lost);
     return { data, file, store, epoch: store.epoch };
   }
+
+  it('is read by nobody else where there was nothing, and by whoever could read before where there was', async () => {
+    const { data, file, store } = await backedUp();
+    await store.close();
+    const mode = (folder: string): number => statSync(databaseFile(folder)).mode & 0o777;
+    const empty = freshFolder();
+    chmodSync(empty, 0o755);
+    restore(empty, file, false, clock);
+    expect(mode(empty)).toBe(0o600);
+    chmodSync(databaseFile(data), 0o640);
+    restore(data, file, true, clock);
+    expect(mode(data)).toBe(0o640);
+  });
 
   it('brings back the backup with an epoch of its own and nobody connected', async () => {
     const { data, file, store, epoch } = await backedUp();

@@ -1,6 +1,6 @@
 /** One run of the command line from arguments to exit code, with a hub and a signer that only pretend. */
 import { EventEmitter } from 'node:events';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { createLog } from '../src/cli/log.ts';
 import { run } from '../src/cli/run.ts';
 import type { StartHub } from '../src/cli/serve.ts';
@@ -129,5 +129,26 @@ describe('the log', () => {
     const silent = lines(false, 'silent');
     silent.log('error', 'c');
     expect(silent.written).toHaveLength(0);
+  });
+
+  it('a message that repeats is written twenty times within ten seconds, then its number; others are written all the same', () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const { written, log } = lines(true);
+    for (let n = 0; n < 1_000; n++) log('error', 'a commit failed', { n });
+    log('info', 'a shard is back');
+    expect(written).toHaveLength(21);
+    expect(written[20]).toContain('a shard is back');
+    vi.advanceTimersByTime(10_000);
+    expect(written).toHaveLength(22);
+    expect(written[21]).toMatch(/error: a commit failed: and more of these lines, left out lines=980 withinMs=10000\n$/);
+    log('error', 'a commit failed', { n: 1_000 });
+    expect(written).toHaveLength(23);
+    vi.advanceTimersByTime(10_000);
+    expect(written).toHaveLength(23);
+    expect(vi.getTimerCount()).toBe(0);
+    // A text that is never the same does not pass.
+    for (let n = 0; n < 1_000; n++) log('warn', `about ${n}`);
+    expect(written).toHaveLength(243);
   });
 });

@@ -1,5 +1,5 @@
 /** SQLite keeps the store's contract, and what can go wrong with a file: full disks, failed commits, bad files. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
@@ -26,6 +26,20 @@ storeContract('SQLite', async (given) => {
       return open('second');
     },
   };
+});
+
+describe('the files', () => {
+  it('are read by nobody else, also in a folder that everybody may look into', async () => {
+    const data = freshFolder();
+    chmodSync(data, 0o755);
+    const clock = steppedClock(startTs);
+    const store = await SqliteStore.open({ ...defaults, data, node: 'n' }, { clock, log: silent });
+    await store.commit([message('r', 'a')], startTs);
+    const files = readdirSync(data);
+    expect(files).toContain('hubbub.db-wal');
+    expect(files.map((file) => [file, statSync(join(data, file)).mode & 0o077])).toEqual(files.map((file) => [file, 0]));
+    await store.close();
+  });
 });
 
 describe('durability', () => {

@@ -73,6 +73,7 @@ describe('settings that serve warns of', () => {
     ['secrets on the command line', warnings({}, { onCommandLine: ['jwtSecrets'] }), /^jwtSecrets: .*process list.*@FILE$/],
     ['a file of secrets that all may read', warnings({}, { secretFiles: ['s', 's'] }, (path) => (path === 's' ? 0o100644 : 0)), /chmod o-r s$/],
     ['a private key that all may read', warnings({ tlsCert: 'c', tlsKey: 'k' }, {}, (path) => (path === 'k' ? 0o100644 : 0)), /chmod o-r k$/],
+    ['a database that all may read', warnings({ data: 'd' }, {}, (path) => (path === 'd' ? 0o40755 : 0o100644)), /messages in d\/hubbub\.db: chmod o-r/],
     ['a data folder that the group may write to', warnings({ data: 'd' }, {}, (path) => (path === 'd' ? 0o40770 : 0)), /chmod g-w d$/],
     ['tokens on a network without TLS', warnings({ host: '0.0.0.0' }), /^tokens and messages .* 0\.0\.0\.0: give --tls-cert/],
     ['API keys on a network without TLS', warnings({ opsHost: '10.0.0.1' }), /^API keys .* 10\.0\.0\.1: give --tls-cert/],

@@ -5,6 +5,7 @@
 import pino from 'pino';
 import type { FilledOptions } from '../options.ts';
 import type { Log } from '../thread/log.ts';
+import { limited } from './log-limit.ts';
 
 export type LogSettings = { level: FilledOptions['logLevel']; plain: boolean; write(line: string): void };
 
@@ -34,7 +35,7 @@ export function createLog(settings: LogSettings): Log {
     },
     { write: settings.plain ? (line: string) => settings.write(plainLine(line)) : settings.write },
   );
-  return (level, message, fields) => logger[level](fields ?? {}, message);
+  return limited((level, message, fields) => logger[level](fields ?? {}, message));
 }
 
 /** An error as fields; what is no error (somebody threw a string) goes through as it is. */

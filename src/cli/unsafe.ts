@@ -3,6 +3,7 @@
  * them, warned of where it depends on what is around the hub. Called before a hub is started; changes nothing.
  */
 import { statSync } from 'node:fs';
+import { join } from 'node:path';
 import type { FilledOptions } from '../options.ts';
 import { isLoopbackHost } from '../protocol/loopback.ts';
 import { type OptionName, UsageError } from './format.ts';
@@ -13,6 +14,7 @@ export type ModeOf = (path: string) => number | null;
 const writableByAll = 0o002;
 const writableByGroup = 0o020;
 const readableByAll = 0o004;
+const enterableByAll = 0o001;
 
 /** Throws `UsageError` where serving so would be open to the world, or of no use. */
 export function refuseUnsafe(options: FilledOptions, mode: ModeOf = modeOf): void {
@@ -46,6 +48,9 @@ export function warningsOf(options: FilledOptions, exposure: Exposure, mode: Mod
   // Not refused: secrets mounted into a container are readable by all, and there are no others there.
   for (const path of [...new Set([...exposure.secretFiles, options.tlsKey])])
     if (path !== '' && (mode(path) ?? 0) & readableByAll) warnings.push(`every user of this machine may read the secrets in ${path}: chmod o-r ${path}`);
+  const database = join(options.data, 'hubbub.db');
+  if ((mode(options.data) ?? 0) & enterableByAll && (mode(database) ?? 0) & readableByAll)
+    warnings.push(`every user of this machine may read the messages in ${database}: chmod o-r ${database}*`);
   if ((mode(options.data) ?? 0) & writableByGroup)
     warnings.push(`the whole group may write to the data folder ${options.data}, and so replace the database: chmod g-w ${options.data}`);
   if (options.tlsCert === '' && !options.dev) {

@@ -73,7 +73,8 @@ export function nameNew(from: string, to: string): boolean {
 
 function reserve(partial: string, file: string): void {
   try {
-    closeSync(openSync(partial, 'wx'));
+    // Whoever may read it reads every message.
+    closeSync(openSync(partial, 'wx', 0o600));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     throw new StoreError(`${file}.partial is there: another backup is being written, or one was killed; then remove it`);

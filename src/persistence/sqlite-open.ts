@@ -2,7 +2,7 @@
  * Opens the database file: for writing (creating it if need be) or for reading. Owns the file's name, its pragmas, its
  * version and the sentences a person reads when it cannot be used. Never keeps a connection that it did not hand out.
  */
-import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import type { StoreOptions } from './store.ts';
@@ -48,7 +48,10 @@ export function openForWriting(options: Pick<StoreOptions, 'data' | 'durability'
   prepareFolder(options.data);
   return guarded(
     file,
-    () => open(file, { timeout: 0 }),
+    () => {
+      makeFile(file);
+      return open(file, { timeout: 0 });
+    },
     (db) => {
       checkOwner(db, file);
       db.pragma('journal_mode = WAL');
@@ -141,6 +144,16 @@ function makeFolder(path: string): void {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error; // another process made it meanwhile
+  }
+}
+
+/** Of its owner alone, also in a folder that others may look into: SQLite would let everybody read it. Its logs take the same mode. */
+function makeFile(file: string): void {
+  if (existsSync(file)) return;
+  try {
+    closeSync(openSync(file, 'wx', 0o600));
+  } catch {
+    // another process made it meanwhile, or SQLite says why it cannot be made
   }
 }
 

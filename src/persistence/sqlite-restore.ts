@@ -82,8 +82,10 @@ function takeCopy(file: string, copied: string, target: string): void {
   if (statSync(file).isDirectory()) throw new StoreError(`${file} is a folder: give the file that hubbub backup wrote`);
   rmSync(copied, { force: true });
   copyFileSync(file, copied, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
-  const { uid, gid, mode } = statSync(existsSync(target) ? target : dirname(target));
-  chmodSync(copied, 0o600 | (mode & 0o066));
+  const there = existsSync(target);
+  const { uid, gid, mode } = statSync(there ? target : dirname(target));
+  // Others read what they could read before; where there was nothing, nobody does.
+  chmodSync(copied, 0o600 | (there ? mode & 0o066 : 0));
   // Root restores for the user whose hub it is.
   if (process.geteuid?.() === 0) chownSync(copied, uid, gid);
 }
