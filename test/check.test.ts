@@ -63,6 +63,11 @@ describe('check', () => {
       "update parts set first = 7 where room = (select id from rooms where name = 'general')",
       /^room general: its entries from 1 to 20 are not where its parts say$/,
     ],
+    [
+      'a part without entries, which would be in the way of the next one',
+      "insert into parts (room, first, part) select id, 21, 1 from rooms where name = 'general'",
+      /^room general: a part begins with entry 21 and has none of its entries$/,
+    ],
     ['a part of no room', 'insert into parts (room, first, part) values (77, 1, 0)', /^parts: 1 rows belong to none of the rooms/],
     [
       'a mid twice in a room, and the index that forbids it gone',

@@ -117,6 +117,24 @@ it('another node that lives, and would go on in the old way, is not disturbed', 
   db.close();
 });
 
+it('a file that a newer hub took over while it was being opened keeps its version', async () => {
+  const data = freshFolder();
+  const clock = steppedClock(now);
+  const before = await SqliteStore.open({ ...defaults, data }, { clock, log: silent });
+  await before.close();
+  const db = new Database(databaseFile(data));
+  let looks = 0;
+  const tick = () => {
+    if (++looks === 2) db.pragma('user_version = 99'); // the file is open, and its transaction has not begun
+    return 0;
+  };
+  await expect(SqliteStore.open({ ...defaults, data }, { clock: { ...clock, tick }, log: silent })).rejects.toThrow(
+    'was written by a newer Hubbub (version 99',
+  );
+  expect(db.pragma('user_version', { simple: true })).toBe(99);
+  db.close();
+});
+
 it('check says what to do with it', () => {
   const { data, clock } = versionOne();
   expect(() => check(data, clock)).toThrow('the next start of the hub brings it up to date');

@@ -1,5 +1,5 @@
 /** SQLite keeps the store's contract, and what can go wrong with a file: full disks, failed commits, bad files. */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { describe, expect, it } from 'vitest';
@@ -123,6 +123,23 @@ describe('a failing disk', () => {
     expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([1]);
   });
 
+  it('a file that is gone when it is opened again refuses batches until it is back: no empty one takes its place', async () => {
+    let fails = false;
+    const { store, options } = await openedStore({
+      open: (file, rest) => failingCommits(openDatabase(file, rest), () => (fails ? 'SQLITE_IOERR_FSYNC' : null)),
+    });
+    await store.commit([message('r', 'x')], startTs);
+    const names = readdirSync(options.data);
+    const elsewhere = freshFolder();
+    for (const name of names) renameSync(join(options.data, name), join(elsewhere, name));
+    fails = true;
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toMatchObject([{ code: 'storage' }]);
+    fails = false;
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([{ code: 'storage', message: 'the database file is gone' }]);
+    for (const name of readdirSync(elsewhere)) renameSync(join(elsewhere, name), join(options.data, name));
+    expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([2]);
+  });
+
   it('upkeep that fails is logged and left for the next time', async () => {
     const { store, clock, lines, outsider } = await openedStore();
     const other = outsider();
@@ -203,65 +220,5 @@ describe('opening', () => {
     await store.close();
     await store.close();
     await expect(store.commit([], startTs)).rejects.toThrow('the store is closed');
-  });
-});
-
-describe('size', () => {
-  it('upkeep takes its time in steps: it stops at its limit and says that there is more', async () => {
-    const { store, clock } = await openedStore({ inboxItemsMax: 2_000, inboxBytesMax: 1_000_000, inboxAgeMs: 1 });
-    await store.commit(
-      Array.from({ length: 1_200 }, () => direct('a', 'b')),
-      startTs,
-    );
-    clock.perLook = 15; // a step that takes longer than it should
-    let calls = 0;
-    const told: number[] = [];
-    for (let more = true; more; calls++) {
-      const result = await store.maintain(startTs + 2);
-      for (const { from, to } of result.notices) told.push(to - from + 1);
-      more = result.more && calls < 100;
-    }
-    expect(told.reduce((sum, count) => sum + count, 0)).toBe(1_200);
-    expect(calls).toBeGreaterThan(3);
-    expect(calls).toBeLessThan(100);
-  });
-
-  it('a large log that was deleted goes in chunks', async () => {
-    const { store, clock, outsider } = await openedStore();
-    await store.commit(
-      Array.from({ length: 1_700 }, () => message('r', 'x')),
-      startTs,
-    );
-    await store.commit(
-      [
-        {
-          type: 'append',
-          room: 'r',
-          authSeq: 0,
-          autoCreate: null,
-          mid: null,
-          kind: 'deleted',
-          from: 'x',
-          thread: null,
-          body: '{}',
-          change: { type: 'delete' },
-          inbox: null,
-          origin: null,
-        },
-      ],
-      startTs,
-    );
-    const db = outsider();
-    const left = () => db.prepare('select count(*) from entries').pluck().get() as number;
-    const counts = [left()];
-    clock.perLook = 1_000; // a step for each call
-    for (let more = true; more; ) {
-      more = (await store.maintain(startTs)).more;
-      counts.push(left());
-    }
-    expect(counts[0]).toBe(1_701);
-    expect(counts.at(-1)).toBe(2); // the deletion, and the blank entry before it
-    expect(Math.max(...counts.slice(1).map((count, i) => (counts[i] as number) - count))).toBeLessThanOrEqual(500);
-    expect(db.prepare('select body from entries where seq = 1700').pluck().get()).toBeNull();
   });
 });

@@ -5,7 +5,7 @@
 import type { Clock } from '../thread/clock.ts';
 import { versionOf } from './sqlite-migrate.ts';
 import { type Db, openDatabase, openForReading, reasonOf, StoreError, schemaText, schemaVersion } from './sqlite-open.ts';
-import { entriesByPart, partAt, partsOfEntries } from './sqlite-parts.ts';
+import { emptyParts, entriesByPart, partAt, partsOfEntries } from './sqlite-parts.ts';
 import { roles } from './sqlite-words.ts';
 
 export type Counts = { rooms: number; entries: number; users: number; members: number; inboxItems: number; epochs: number };
@@ -60,6 +60,10 @@ const rules: readonly Rule[] = [
     sql: `select r.name, e.first, e.last from (${partsOfEntries}) e join rooms r on r.id = e.room
       where ${partAt('e.room', 'e.first')} is not e.part or ${partAt('e.room', 'e.last')} is not e.part`,
     say: ({ name, first, last }) => `room ${name}: its entries from ${first} to ${last} are not where its parts say`,
+  },
+  {
+    sql: `select r.name, p.first from (${emptyParts}) p join rooms r on r.id = p.room where r.purge = 0`,
+    say: ({ name, first }) => `room ${name}: a part begins with entry ${first} and has none of its entries`,
   },
   {
     sql: 'select room, min(seq) as one, max(seq) as other from entries where mid is not null group by mid, room having count(*) > 1',

@@ -68,7 +68,7 @@ export class Maintenance {
       `update entries set body = null, mid = null where id = (select e.id from ${entriesBetween} and e.body is not null and not ${waits})`,
     );
     this.#purgeMembers = db.prepare('delete from members where room = ? and user in (select user from members where room = ? and since_seq <= ? limit ?)');
-    this.#left = db.prepare<Between, number>(`select count(*) from (select 1 from ${entriesBetween} limit 1)`).pluck();
+    this.#left = db.prepare<Between, number>(`select count(*) from (select 1 from ${entriesBetween} and (e.seq < @to or e.body is not null) limit 1)`).pluck();
     this.#purgeParts = db.prepare('delete from parts where room = @room and first < (select max(first) from parts where room = @room and first <= @kept)');
     this.#unmark = db.prepare('update rooms set purge = 0 where id = ?');
     const upkeep = new InboxUpkeep(db, inboxes, chunk);
@@ -131,7 +131,7 @@ export class Maintenance {
     const members = this.#purgeMembers.run(id, id, gone, chunk).changes;
     if (entries < chunk && members < chunk) {
       this.#blank.run({ room: id, from: kept, to: kept });
-      if (this.#left.get(before) === 0) {
+      if (this.#left.get({ room: id, from: 1, to: kept }) === 0) {
         this.#purgeParts.run({ room: id, kept });
         this.#unmark.run(id);
       }

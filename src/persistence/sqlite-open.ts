@@ -181,7 +181,8 @@ function checkLibrary(db: Db): void {
     throw new StoreError(`SQLite ${version} is too old: ${sqliteMin} is needed; reinstall better-sqlite3`);
 }
 
-function checkOwner(db: Db, file: string): void {
+/** Again in the transaction that changes it: another process may have come in between. */
+export function checkOwner(db: Db, file: string): void {
   const version = Number(db.pragma('user_version', { simple: true }));
   const empty = db.prepare('select count(*) from sqlite_schema').pluck().get() === 0;
   if (!empty && db.pragma('application_id', { simple: true }) !== applicationId) throw new StoreError(`the database ${file} is not one of Hubbub's`);

@@ -11,8 +11,11 @@ export function partOf(id: number): number {
   return Math.floor(id / 2 ** bits);
 }
 
+/** Of entries `e`: those of the room and part of `p`. */
+const inPart = `e.id >> ${bits} = +p.part and e.room = p.room`;
+
 /** What stands after `from`: every entry `e` of a room, in order by `p.room, p.first, e.seq`. */
-export const entriesByPart = `parts p cross join entries e on e.id >> ${bits} = +p.part and e.room = p.room`;
+export const entriesByPart = `parts p cross join entries e on ${inPart}`;
 
 /** The same and its `where`: the entries of @room with @from ≤ seq ≤ @to, in order by `p.first, e.seq`. */
 export const entriesBetween = `${entriesByPart} where p.room = @room and p.first <= @to
@@ -27,3 +30,6 @@ export const partAt = (room: string, seq: string): string => `(select part from 
 
 /** The parts of all entries there are: for a database that has none yet, and to check them. */
 export const partsOfEntries = `select room, min(seq) as first, id >> ${bits} as part, max(seq) as last from entries group by id >> ${bits}, room`;
+
+/** Parts that hold nothing of their room. */
+export const emptyParts = `select p.room, p.first from parts p where not exists (select 1 from entries e where ${inPart})`;

@@ -85,7 +85,7 @@ export class People {
       select d.device from devices d where d.user = ?
       order by exists (select 1 from connections c where c.user = d.user and c.device = d.device and c.closing is null), d.seen_at, d.device limit ?)`);
     this.#setPresence = db.prepare('insert or replace into presence (user, status, last_seen) values (?, ?, ?)');
-    this.#alone = db.prepare(`select u.id, u.name as user from presence p join users u on u.id = p.user
+    this.#alone = db.prepare(`select u.id, u.name as user from presence p cross join users u on u.id = p.user
       where status <> 2 and not exists (select 1 from connections c where c.user = p.user and c.closing is null) order by u.name`);
     this.#offline = db.prepare('update presence set status = 2, last_seen = max(last_seen, ?) where user = ?');
     this.#online = db.prepare(

@@ -10,6 +10,7 @@ import type { Turn } from './sqlite-inbox.ts';
 import { migrate, versionOf } from './sqlite-migrate.ts';
 import { livingNodes, register } from './sqlite-node.ts';
 import {
+  checkOwner,
   codeOf,
   type Db,
   databaseFile,
@@ -34,6 +35,7 @@ const busyWaitMs = 8;
 const stepsMs = 20;
 
 function join(db: Db, { node, exclusive, data }: StoreOptions, ts: number): { token: number; epoch: string } {
+  checkOwner(db, databaseFile(data));
   const alone = exclusive || versionOf(db) < schemaVersion;
   const other = alone ? livingNodes(db, ts).find(({ id }) => id !== node) : undefined;
   if (other === undefined) {
@@ -215,6 +217,8 @@ export class SqliteStore implements Store {
   async #reopen(): Promise<Session> {
     this.#parts.log('warn', 'opening the database again', {});
     const { clock, open } = this.#parts;
+    // Opening would make an empty one: of a disk that went away, in the folder it was seen at.
+    if (identityOf(databaseFile(this.#options.data)) === null) throw new StoreError('the database file is gone');
     const db = await patiently(clock, () => openForWriting(this.#options, open));
     this.#session = new Session(db, this.#options, this.#token);
     return this.#session;
