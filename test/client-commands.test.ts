@@ -1,7 +1,7 @@
 /** Commands, presence and what bounds them: answers, refusals, signals, time limits, repetition. */
 import { expect, test } from 'vitest';
 import { HubError } from '../src/client/index.ts';
-import { scene, settle } from './kit/fake-hub.ts';
+import { type Frame, scene, settle } from './kit/fake-hub.ts';
 
 test('a command resolves with the fields of its ok, or rejects with the code, the field and whether a retry helps', async () => {
   const { hub, open } = scene();
@@ -186,6 +186,35 @@ test('P2 what is unwatched before its watch is answered, the first or that of a 
   next.ok(again, { users: [] }).ok(next.take('unwatch'), { users: [] });
   await left;
   expect((await reopen()).take('watch').users).toEqual(['ann']);
+});
+
+test('P1 P2 what is said last holds, also where the hub asks to repeat what was said before it', async () => {
+  const { hub, open, clock } = scene();
+  const socket = await open();
+  const later = { retry: true, retryAfterMs: 50 };
+  const said = [hub.setStatus('away'), hub.setStatus('online')];
+  const watched = [hub.watch(['bob', 'eve']), hub.unwatch(['bob'])];
+  await settle();
+  const [away, online] = socket.takeAll('status') as [Frame, Frame];
+  socket.refuse(away, 'restarted', later).ok(online, { status: 'online' });
+  socket.refuse(socket.take('watch'), 'restarted', later).ok(socket.take('unwatch'), { users: [] });
+  await clock.advance(50);
+  socket.ok(socket.take('status'), { status: 'away' }).ok(socket.take('watch'), { users: [] });
+  await Promise.all([...said, ...watched]);
+  await settle();
+  expect(socket.take('status')).toMatchObject({ status: 'online' });
+  const unwatch = socket.take('unwatch');
+  expect(unwatch).toMatchObject({ users: ['bob'] });
+  socket.ok(unwatch, { users: [] });
+  const turned = [hub.unwatch(['eve']), hub.watch(['eve'])];
+  await settle();
+  socket.refuse(socket.take('unwatch'), 'restarted', later).ok(socket.take('watch'), { users: [] });
+  await clock.advance(50);
+  socket.ok(socket.take('unwatch'), { users: [] });
+  await Promise.all(turned);
+  await settle();
+  expect(socket.take('watch')).toMatchObject({ users: ['eve'] });
+  expect(socket.untaken).toEqual([]);
 });
 
 test('away is said again after a reconnect', async () => {

@@ -137,6 +137,35 @@ test('stored positions resume after a reload, and are saved together', async () 
   expect(saved.at(-1)).toEqual({ r: at(44) });
 });
 
+test('a stored position is not ahead of the handlers: what they, or a for await, had in hand comes again', async () => {
+  const saved: SavedPositions[] = [];
+  const s = scene({ positions: { load: () => null, save: (all) => void saved.push(all) } });
+  const socket = await s.open();
+  const { room } = await follow(s, socket, 'r');
+  const { room: looped } = await follow(s, socket, 'l');
+  const done: (() => void)[] = [];
+  room.on('entry', () => new Promise<void>((resolve) => done.push(resolve)));
+  const loop = looped[Symbol.asyncIterator]();
+  for (const name of ['r', 'l']) socket.say(entry(name, 1), entry(name, 2), entry(name, 3));
+  done[0]?.();
+  done[2]?.();
+  for (const seq of [1, 2]) expect((await loop.next()).value).toMatchObject({ seq });
+  await s.clock.advance(250);
+  expect(saved).toEqual([{ r: at(1), l: at(1) }]);
+  expect([room.position, looped.position]).toEqual([at(3), at(3)]);
+  done[1]?.();
+  await loop.return?.(); // nobody is to have the others
+  await s.clock.advance(250);
+  expect(saved.at(-1)).toEqual({ r: at(3), l: at(3) });
+  socket.say(entry('r', 4));
+  room.unsubscribe();
+  await follow(s, socket, 'r', { position: at(9), recovered: true }, { position: at(9) });
+  done[3]?.(); // of a subscription that another one has followed
+  socket.say(entry('l', 4));
+  await s.clock.advance(250);
+  expect(saved.at(-1)?.r).not.toEqual(at(4));
+});
+
 test('a position store that fails is an error event, and the client goes on without it', async () => {
   const s = scene({
     positions: {

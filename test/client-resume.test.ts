@@ -163,3 +163,19 @@ test('a connection lost before the first entries were handed on loses none of th
   await s.clock.advance(0);
   expect(seen).toEqual([2]);
 });
+
+test('F4 a connection lost before a gap of another epoch was handed on asks by the old epoch again', async () => {
+  const s = scene();
+  const socket = await s.open();
+  const promise = s.hub.subscribe('r', { position: at(7) });
+  await settle();
+  const gaps = [{ room: 'r', from: 1, to: 9, reason: 'epoch' }];
+  socket.ok(socket.take('subscribe'), { room: 'r', position: at(9, 'e2'), recovered: false, gaps }).drop();
+  const seen: unknown[] = [];
+  (await promise).on('gap', (gap) => seen.push(gap));
+  const next = await s.reopen({ epoch: 'e2' });
+  expect(next.take('resume')).toMatchObject({ epoch: 'e1', rooms: { r: 7 } });
+  next.say({ op: 'resumed', room: 'r', position: at(9, 'e2'), recovered: false, gaps });
+  expect(seen).toEqual(gaps);
+  expect((await promise).position).toEqual(at(9, 'e2'));
+});

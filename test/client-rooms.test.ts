@@ -1,6 +1,7 @@
 /** Following rooms: applied in order and once, gaps stated, refusals and ends told. */
 import { expect, test } from 'vitest';
 import type { Gap } from '../src/client/index.ts';
+import { wireLimitDefaults } from '../src/protocol/limits.ts';
 import { at, entry, follow, scene, settle } from './kit/fake-hub.ts';
 
 test('entries that come in one turn with the ok reach a listener added right after the await', async () => {
@@ -134,6 +135,47 @@ test('a subscribe ends by its time limit or its signal, and takes the subscripti
   expect(next.untaken).toEqual([]);
 });
 
+test('a subscribe that two wait for is taken back when neither waits any more', async () => {
+  const s = scene();
+  const socket = await s.open();
+  const both = Promise.allSettled([s.hub.subscribe('r', { timeoutMs: 500 }), s.hub.subscribe('r', { timeoutMs: 600 })]);
+  await settle();
+  const late = socket.take('subscribe');
+  await s.clock.advance(500);
+  expect(socket.untaken).toEqual([]);
+  await s.clock.advance(100);
+  expect(await both).toMatchObject([{ reason: { code: 'timeout' } }, { reason: { code: 'timeout' } }]);
+  expect(socket.take('unsubscribe')).toMatchObject({ room: 'r' });
+  socket.ok(late, { room: 'r', position: at(0), recovered: true });
+  expect((await s.reopen()).untaken).toEqual([]);
+});
+
+test('F8 what is unsubscribed ends at the hub: behind a subscribe that still waits to be sent, and again where it is refused', async () => {
+  const s = scene();
+  const socket = await s.open({ limits: { ...wireLimitDefaults, openCommandsMax: 1 } });
+  const open = s.hub.command('ping', {});
+  const ended = expect(s.hub.subscribe('r', { timeoutMs: 500 })).rejects.toMatchObject({ code: 'timeout' });
+  await s.clock.advance(500);
+  await ended;
+  expect(socket.takeAll('unsubscribe')).toEqual([]);
+  socket.ok(socket.take('ping'), { now: 1 });
+  await open;
+  socket.ok(socket.take('subscribe'), { room: 'r', position: at(0), recovered: true });
+  socket.refuse(socket.take('unsubscribe'), 'busy', { retry: true, retryAfterMs: 50 });
+  await s.clock.advance(50);
+  const again = socket.take('unsubscribe');
+  expect(again).toMatchObject({ room: 'r' });
+  socket.refuse(again, 'busy', { retry: true, retryAfterMs: 50 });
+  const { room } = await follow(s, socket, 'r');
+  await s.clock.advance(50); // it is followed again, so nothing is to end
+  expect([room.live, socket.untaken]).toEqual([true, []]);
+  room.unsubscribe();
+  socket.refuse(socket.take('unsubscribe'), 'busy', { retry: true, retryAfterMs: 50 });
+  void s.hub.close();
+  socket.drop(1000);
+  expect(s.clock.timers).toBe(0);
+});
+
 test('a subscription that the hub ends for good is told and not renewed', async () => {
   const s = scene();
   const socket = await s.open();
@@ -151,7 +193,7 @@ test('unsubscribe stops the room here and at the hub; subscribing again is anoth
   const socket = await s.open();
   const { room, ended, seqs } = await follow(s, socket, 'r');
   room.unsubscribe();
-  expect(socket.take('unsubscribe')).toEqual({ op: 'unsubscribe', room: 'r' });
+  expect(socket.take('unsubscribe')).toMatchObject({ op: 'unsubscribe', room: 'r' });
   socket.say(entry('r', 1));
   expect([ended, seqs]).toEqual([['unsubscribed'], []]);
   const other = await follow(s, socket, 'r', { position: at(1), recovered: true });

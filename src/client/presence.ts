@@ -11,14 +11,20 @@ type PresenceOwner = {
   changed(presence: Presence): void;
 };
 
-/** A `watch` that is not answered yet: whom it is to bring, and what was pushed since it was sent, which is newer than what its answer will say. */
-type UnderWay = { readonly users: Set<string>; readonly pushed: Map<string, Presence> };
+/**
+ * A `watch` that is not answered yet: whom it is to bring, and what was pushed since it was sent, which is newer than what its answer will say.
+ * `overtaken`: whom an `unwatch` of after it has taken out at the hub already, so that the hub, which asked to repeat it, watches them again.
+ */
+type UnderWay = { readonly users: Set<string>; readonly pushed: Map<string, Presence>; readonly overtaken: Set<string> };
 
 export class Watches {
   readonly #owner: PresenceOwner;
   readonly #users = new Set<string>();
   readonly #underWay = new Set<UnderWay>();
   #away = false;
+  /** How often the status was said, and which of these the hub has answered last. */
+  #statuses = 0;
+  #answered = 0;
   /** What is being said again after a reconnect; taken back where it is out of date. */
   #statusAgain = new AbortController();
   #watchesAgain = new AbortController();
@@ -28,11 +34,14 @@ export class Watches {
   }
 
   async watch(users: string[], options: CallOptions): Promise<Presence[]> {
-    const watch: UnderWay = { users: new Set(users), pushed: new Map() };
+    const watch: UnderWay = { users: new Set(users), pushed: new Map(), overtaken: new Set() };
     this.#underWay.add(watch);
     try {
       const { users: now } = await this.#owner.command('watch', { users }, options);
       for (const user of watch.users) this.#users.add(user);
+      const others = [...this.#underWay].filter((other) => other !== watch);
+      const unwanted = [...watch.overtaken].filter((user) => !this.#users.has(user) && !others.some((other) => other.users.has(user)));
+      if (unwanted.length > 0) this.#aside(this.unwatch(unwanted, {}));
       return now.map((presence) => watch.pushed.get(presence.user) ?? presence);
     } finally {
       this.#underWay.delete(watch);
@@ -45,17 +54,30 @@ export class Watches {
   }
 
   async unwatch(users: string[], options: CallOptions): Promise<void> {
+    const before = [...this.#underWay];
     for (const user of users) {
       this.#users.delete(user);
-      for (const watch of this.#underWay) watch.users.delete(user);
+      for (const watch of before) watch.users.delete(user);
     }
     await this.#owner.command('unwatch', { users }, options);
+    for (const watch of before) if (this.#underWay.has(watch)) for (const user of users) watch.overtaken.add(user);
+    // Watched since, and answered before this was.
+    const wanted = users.filter((user) => this.#users.has(user));
+    if (wanted.length > 0) this.#aside(this.watch(wanted, {}).then((all) => all.forEach(this.#owner.changed)));
   }
 
   async status(status: 'online' | 'away', options: CallOptions): Promise<void> {
     this.#away = status === 'away';
     this.#statusAgain.abort();
+    const turn = ++this.#statuses;
     await this.#owner.command('status', { status }, options);
+    if (turn > this.#answered) this.#answered = turn;
+    else this.#aside(this.status(this.#away ? 'away' : 'online', {}));
+  }
+
+  /** Nobody waits for it: it puts right what the hub, which asked to repeat a command, took in another order. A connection that is lost says all anew. */
+  #aside(said: Promise<unknown>): void {
+    void said.catch(() => undefined);
   }
 
   /** Says both again on a new connection, and tells what the users' status is now. */

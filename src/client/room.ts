@@ -91,7 +91,9 @@ export class Room implements AsyncIterable<Entry> {
     const stream = this.#stream;
     const actions = this.#actions;
     const done: IteratorReturnResult<undefined> = { done: true, value: undefined };
-    let entries: Entry[] = [];
+    // Each with what says that it was handled: it is when the next one is asked for.
+    let entries: { entry: Entry; handled: () => void }[] = [];
+    let taken: (() => void)[] = [];
     let readers: ((result: IteratorResult<Entry, undefined>) => void)[] = [];
     let ended = stream.state === 'ended';
     let full = false;
@@ -100,11 +102,23 @@ export class Room implements AsyncIterable<Entry> {
       full = wanted;
       actions.hold(stream, full);
     };
-    const stopEntries = stream.events.on('entry', (entry) => {
-      const reader = readers.shift();
-      if (reader !== undefined) return reader({ done: false, value: entry });
-      if (entries.push(entry) >= readerItemsMax) hold(true);
-    });
+    const passed = () => {
+      for (const handled of taken) handled();
+      taken = [];
+    };
+    const stopEntries = stream.events.on(
+      'entry',
+      (entry) =>
+        new Promise<void>((handled) => {
+          const reader = readers.shift();
+          if (reader === undefined) {
+            if (entries.push({ entry, handled }) >= readerItemsMax) hold(true);
+            return;
+          }
+          taken.push(handled);
+          reader({ done: false, value: entry });
+        }),
+    );
     const finish = () => {
       ended = true;
       stopEntries();
@@ -115,14 +129,20 @@ export class Room implements AsyncIterable<Entry> {
     const stopEnd = stream.events.on('unsubscribed', finish);
     return {
       next: () => {
-        const entry = entries.shift();
+        passed();
+        const next = entries.shift();
         if (entries.length <= readerItemsMax / 2) hold(false);
-        if (entry !== undefined) return Promise.resolve({ done: false, value: entry });
+        if (next !== undefined) {
+          taken.push(next.handled);
+          return Promise.resolve({ done: false, value: next.entry });
+        }
         if (ended) return Promise.resolve(done);
         return new Promise((resolve) => readers.push(resolve));
       },
       return: () => {
         finish();
+        passed();
+        for (const { handled } of entries) handled(); // nobody is to have them
         entries = [];
         hold(false);
         return Promise.resolve(done);

@@ -44,6 +44,8 @@ export class Rooms {
   readonly #streamOwner: StreamOwner;
   readonly #rooms = new Map<string, Followed>();
   readonly #backoff: Backoff;
+  /** Rooms whose end the hub did not take yet. */
+  readonly #leaving = new Map<string, Cancel>();
   #session: Session | null = null;
   #epoch = '';
 
@@ -57,7 +59,10 @@ export class Rooms {
       gap: owner.gap,
       settled: owner.settled,
       hole: (stream) => this.#session?.drop(new HubError('hole', `an entry of ${stream.name} after ${stream.position?.seq} is missing`)),
-      moved: (stream) => stream.position !== null && owner.positions.set(stream.name, stream.position),
+      moved: (stream) => {
+        const { stream: current } = this.#rooms.get(stream.name) ?? { stream }; // a handler may end after another subscription has begun
+        if (current === stream && stream.handled !== null) owner.positions.set(stream.name, stream.handled);
+      },
       received: (stream, through, done) => {
         this.#session?.request('mark', { room: stream.name, received: through }, (answer) => done(answer.ok ? null : answer.error));
         return this.#session !== null;
@@ -76,8 +81,7 @@ export class Rooms {
     if (name === allRoom) return Promise.reject(new HubError('bad-request', 'broadcasts need no subscription: on("broadcast")', { field: 'room' }));
     const limits = { signal: options.signal, timeoutMs: options.timeoutMs ?? this.#owner.timeoutMs };
     return bounded<Room>(this.#owner.clock, limits, 'subscribe', (resolve, reject) => {
-      const known = this.#rooms.get(name);
-      const followed = known ?? this.#begin(name, options);
+      const followed = this.#rooms.get(name) ?? this.#begin(name, options);
       const { stream, room, waiters } = followed;
       const waiter = (error: HubError | null) => (error === null ? resolve(room) : reject(error));
       if (options.presence && !stream.presence) {
@@ -90,7 +94,7 @@ export class Rooms {
       else waiters.add(waiter);
       return () => {
         waiters.delete(waiter);
-        if (known === undefined && waiters.size === 0) this.#unsubscribe(stream, 'unsubscribed');
+        if (!stream.begun && waiters.size === 0) this.#unsubscribe(stream, 'unsubscribed'); // nobody has it
       };
     });
   }
@@ -117,6 +121,8 @@ export class Rooms {
 
   lost(): void {
     this.#session = null;
+    for (const stop of this.#leaving.values()) stop();
+    this.#leaving.clear();
     for (const followed of this.#rooms.values()) {
       followed.cancelRetry?.();
       followed.stream.detach();
@@ -233,15 +239,29 @@ export class Rooms {
     if (full && stream.holders === 1) {
       followed.cancelRetry?.();
       stream.detach();
-      this.#session?.tell('unsubscribe', { room: stream.name });
+      this.#leave(stream.name);
     } else if (stream.holders === 0) this.#attach(followed);
   }
 
   #unsubscribe(stream: Stream, reason: string): void {
     const followed = this.#rooms.get(stream.name);
     if (followed?.stream !== stream) return;
-    this.#session?.tell('unsubscribe', { room: stream.name });
+    this.#leave(stream.name);
     this.#end(followed, new HubError('closed', 'unsubscribed', { of: 'subscribe' }), reason);
+  }
+
+  /** Until the hub has taken it, behind what was sent of the room before; unless it is followed again. */
+  #leave(room: string): void {
+    const session = this.#session;
+    session?.request('unsubscribe', { room }, (answer) => {
+      if (answer.ok || !answer.error.retry || session !== this.#session) return;
+      const again = () => {
+        this.#leaving.delete(room);
+        if (this.#rooms.get(room)?.stream.holders !== 0) this.#leave(room);
+      };
+      this.#leaving.get(room)?.();
+      this.#leaving.set(room, this.#owner.clock.after(answer.error.retryAfterMs ?? this.#backoff.next(), again));
+    });
   }
 
   #end(followed: Followed, error: HubError, reason: string): void {

@@ -31,7 +31,7 @@ export type StreamOwner = {
   readonly clock: ClientClock;
   failed(cause: unknown): void;
   hole(stream: Stream): void;
-  /** The position changed. */
+  /** How far the handlers got changed. */
   moved(stream: Stream): void;
   /** The handlers of everything up to `settled` ran, or the stream began at another place. */
   settled(stream: Stream): void;
@@ -76,6 +76,16 @@ export class Stream {
     return this.#epoch === null || this.#head === null ? null : { epoch: this.#epoch, seq: this.#head };
   }
 
+  /** The last entry up to which all handlers ran: where a reload goes on. */
+  get handled(): Position | null {
+    return this.#epoch === null || this.#head === null ? null : { epoch: this.#epoch, seq: this.#handled.through };
+  }
+
+  /** Whether it was attached ever. */
+  get begun(): boolean {
+    return !this.#fresh;
+  }
+
   /** Where to attach: its position, or while it has none what the subscriber asked for (null: the head). */
   get asked(): Position | 'mark' | null {
     return this.position ?? this.#start;
@@ -93,13 +103,16 @@ export class Stream {
   /** The hub attached it; entries follow. `asked` is what the command said. */
   attach(reply: Replies['subscribe'], asked: Position | 'mark' | null): void {
     this.state = 'live';
-    this.#epoch = reply.position.epoch;
     if (asked === null) {
       this.#reset(reply.position);
       this.#owner.moved(this);
     }
     if (this.#fresh) this.#hold();
     this.#fresh = false;
+    // With the gaps: by the new epoch the old position would pass for one of it.
+    this.#next(() => {
+      this.#epoch = reply.position.epoch;
+    });
     this.gaps(reply.gaps ?? []);
     if (reply.audience !== undefined) {
       this.audience = reply.audience;
@@ -131,21 +144,20 @@ export class Stream {
   }
 
   entry(entry: Entry): void {
-    if (this.state !== 'live') return;
-    if (this.#held !== null) this.#held.push(() => this.#apply(entry));
-    else this.#apply(entry);
+    if (this.state === 'live') this.#next(() => this.#apply(entry));
   }
 
   gaps(gaps: readonly Gap[]): void {
-    if (this.state !== 'live') return;
-    if (this.#held !== null) this.#held.push(() => this.#skip(gaps));
-    else this.#skip(gaps);
+    if (this.state === 'live') this.#next(() => this.#skip(gaps));
   }
 
   tell(push: Push & { op: 'ephemeral' | 'audience' | 'behind' }): void {
-    if (this.state !== 'live') return;
-    if (this.#held !== null) this.#held.push(() => this.#tell(push));
-    else this.#tell(push);
+    if (this.state === 'live') this.#next(() => this.#tell(push));
+  }
+
+  #next(step: () => void): void {
+    if (this.#held === null) step();
+    else this.#held.push(step);
   }
 
   #apply(entry: Entry): void {
@@ -160,7 +172,6 @@ export class Stream {
     }
     this.#head = seq;
     this.#handled.add(seq);
-    this.#owner.moved(this);
     const outcome = this.events.run('entry', entry);
     if (typeof outcome === 'boolean') this.#settle(seq);
     else void outcome.then(() => this.#settle(seq));
@@ -169,6 +180,7 @@ export class Stream {
   /** A handler that failed counts as run: the room's log can be read again, and its order is worth more than one entry. */
   #settle(seq: number): void {
     this.#handled.done(seq);
+    this.#owner.moved(this);
     this.#owner.settled(this);
   }
 
