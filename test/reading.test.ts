@@ -20,8 +20,6 @@ const limits: ServerOptions = {
   maxFragments: 4,
   maxBufferedChunks: 40,
 };
-/** How long a peer has to answer a close frame. */
-const closeTimeout = 20;
 
 /** Both ends of a socket without a network: what is written to it is kept. */
 class Pipe extends Duplex {
@@ -40,7 +38,7 @@ class Pipe extends Duplex {
 type Told = Partial<Omit<Owner<null>, 'options'>>;
 
 /** A peer at the other end of the pipe, and what it tells. */
-function peerOn(pipe: Pipe, told: Told): Peer<null> {
+function peerOn(pipe: Pipe, told: Told, closeTimeout = 30_000): Peer<null> {
   const options = { ...limits, maxPayload: told.payloadMax ?? longest, autoPong: false, closeTimeout };
   const silent = { message: () => {}, ping: () => {}, hasEnough: () => false, closing: () => {}, failed: () => {}, closed: () => {} };
   const peer = new Peer<null>(pipe as unknown as Socket, { ...silent, payloadMax: longest, ...told, options });
@@ -230,7 +228,7 @@ describe('reading beside ws', () => {
     for (const how of ['without ws', 'with ws']) {
       const pipe = new Pipe();
       const told: string[] = [];
-      const peer = peerOn(pipe, { closed: (_of, code) => told.push(`closed ${code}`) });
+      const peer = peerOn(pipe, { closed: (_of, code) => told.push(`closed ${code}`) }, 1);
       if (how === 'with ws') peer.pause();
       peer.resume();
       pipe.stuck = true;
