@@ -191,9 +191,45 @@ describe('Feed', () => {
 });
 
 describe('Rooms', () => {
-  it('names without a room that somebody asked for are not kept, by nobody', () => {
+  function some(barrier = new Barrier(nothing)): Rooms {
     const bus = { alone: true, publish: () => true, subscribe: () => Promise.resolve(), unsubscribe: () => Promise.resolve() };
-    const rooms = new Rooms(fillOptions({ dev: true, autoCreate: 'off' }), bus, { step: () => {}, clear: () => {} }, new Barrier({ rooms: [], commands: [] }));
+    return new Rooms(fillOptions({ dev: true, autoCreate: 'off' }), bus, { step: () => {}, clear: () => {} }, barrier);
+  }
+
+  it('F6 R7 a resume that is set aside ends what the connection followed before: nothing follows an unsubscribed', () => {
+    const barrier = new Barrier(nothing);
+    const rooms = some(barrier);
+    const effects = new RoomNode(new PaperStore());
+    const alice = effects.client('alice');
+    rooms.command(alice.connection, { op: 'create', room: 'r', id: 1 }, effects, 0);
+    rooms.command(alice.connection, { op: 'subscribe', room: 'r', id: 2 }, effects, 0);
+    effects.run();
+    expect(alice.live).toBe(true);
+    barrier.set({ rooms: [], commands: [commandKey('resume', 'r', null, 'alice') as string] });
+    rooms.resume(alice.connection, { op: 'resume', id: 3, epoch: 'e1', rooms: { r: 1 } }, effects);
+    expect(alice.pushes.at(-1)).toEqual({ op: 'unsubscribed', room: 'r', reason: 'quarantined' });
+    expect(alice.live).toBe(false);
+  });
+
+  it('F6 what a resume hears late of a room that was not there ends nothing that was granted since', () => {
+    const rooms = some();
+    const effects = new RoomNode(new PaperStore());
+    const alice = effects.client('alice');
+    rooms.command(alice.connection, { op: 'info', room: 'r', id: 1 }, effects, 0);
+    effects.run();
+    rooms.resume(alice.connection, { op: 'resume', id: 2, epoch: 'e1', rooms: { r: 0 } }, effects);
+    const late = effects.reads.splice(0);
+    rooms.tick(effects);
+    rooms.command(alice.connection, { op: 'create', room: 'r', id: 3 }, effects, 0);
+    rooms.command(alice.connection, { op: 'subscribe', room: 'r', id: 4 }, effects, 0);
+    effects.run();
+    expect(alice.live).toBe(true);
+    for (const { done } of late) done({ reason: null, head: 0 } as never);
+    expect([alice.live, alice.pushes]).toEqual([true, []]);
+  });
+
+  it('names without a room that somebody asked for are not kept, by nobody', () => {
+    const rooms = some();
     const effects = new RoomNode(new PaperStore());
     const alice = effects.connection('alice');
     for (let n = 0; n < 50; n++) rooms.command(alice, { op: 'subscribe', room: `nothing-${n}`, id: n + 1 }, effects, 0);

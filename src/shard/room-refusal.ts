@@ -17,8 +17,13 @@ export function refuseAccess(
   likeAbsence(room, refusal, effects, () => effects.refuse(connection, command.id, command.op, refusal));
 }
 
-/** Nothing waits for `then` but the answer: a stranger's questions must not hold up the room. */
+/** Nothing waits for `then` but the answer: a stranger's questions must not hold up the room. Until then the room is kept, or another of its name would not know of it. */
 export function likeAbsence(room: RoomState, refusal: CodedError, effects: RoomEffects, then: () => void): void {
-  if (refusal.code !== 'not-found' || room.loading) then();
-  else effects.read({ read: 'position', room: room.name, epoch: effects.epoch, seq: 0 }, then, then);
+  if (refusal.code !== 'not-found' || room.loading) return then();
+  const answered = () => {
+    room.pending--;
+    then();
+  };
+  room.pending++;
+  effects.read({ read: 'position', room: room.name, epoch: effects.epoch, seq: 0 }, answered, answered);
 }

@@ -10,7 +10,7 @@ import type { Barrier } from '../thread/quarantine.ts';
 import { stepBytes, type Witness } from '../thread/witness.ts';
 import type { Connection } from './actor.ts';
 import { RoomActor, type RoomCommand } from './room.ts';
-import { notFollowed } from './room-following.ts';
+import { notFollowed, unfollow } from './room-following.ts';
 import { type RoomEffects, type RoomLimits, RoomState } from './room-state.ts';
 import { detachAll } from './room-subscribers.ts';
 
@@ -79,7 +79,7 @@ export class Rooms {
     if (left === 0) return effects.part(connection, command.id, { rooms: [] });
     for (const [name, seq] of rooms) {
       if (this.#barrier.up && this.#barrier.bars({ op: 'resume', room: name, mid: null, user: connection.user })) {
-        effects.push(connection, { op: 'unsubscribed', room: name, reason: 'quarantined' });
+        unfollow(this.#room(name).state, connection, new CodedError('quarantined'), effects);
         if (--left === 0) effects.part(connection, command.id, { rooms: followed });
         continue;
       }
