@@ -170,5 +170,7 @@ function check(name: string, row: Row<unknown>, value: unknown): void {
     const { min = 0, max = Number.MAX_SAFE_INTEGER } = row;
     if (!Number.isSafeInteger(value) || value < min || value > max) throw new OptionError(name, `must be a whole number from ${min} to ${max}, not ${value}`);
   }
+  // An unset variable of a shell: a folder "" would be wherever the hub was started, a host "" the whole network.
+  if (value === '' && row.value !== '') throw new OptionError(name, 'must not be empty');
   if (row.among && !row.among.includes(value as string)) throw new OptionError(name, `must be one of ${row.among.join(', ')}, not ${String(value)}`);
 }

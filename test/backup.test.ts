@@ -52,6 +52,11 @@ describe('backup', () => {
     expect(readdirSync(dirname(file))).toEqual(['backup.db']);
   });
 
+  it('says so where its folder does not exist', async () => {
+    const { options } = await openedStore();
+    await expect(backup(options.data, join(freshFolder(), 'no', 'backup.db'), clock)).rejects.toThrow('cannot be written: its folder does not exist');
+  });
+
   it('overwrites nothing, also what appears while it is written', async () => {
     const { store, options } = await openedStore();
     await say(store, 'r', 10);

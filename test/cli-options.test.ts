@@ -79,6 +79,8 @@ describe('a bad option is one line with option, value, range and source', () => 
     ['a file that is no JSON', ['--config', 'f'], {}, { f: '{' }, /^config file f is not JSON: /],
     ['a file that is no object', ['--config', 'f'], {}, { f: '[1]' }, /^config file f must hold one JSON object$/],
     ['a file that is not there', ['--config', 'f'], {}, {}, /^cannot read the config file f: it does not exist$/],
+    ['a folder without a name', ['--data', ''], {}, {}, /^option data: must not be empty \(from flag --data\)$/],
+    ['a host without a name', ['--config', 'f'], {}, { f: '{"opsHost":""}' }, /^option opsHost: must not be empty \(from config file f\)$/],
     ['two that contradict', ['--body-bytes-max', '256KiB'], {}, {}, /^option bodyBytesMax: must be below frameBytesMax \(from flag --body-bytes-max\)$/],
   ];
   it.each(cases)('%s', (_, flags, environment, files, line) => {

@@ -166,6 +166,8 @@ describe('serve', () => {
     [{ code: 'EADDRINUSE', port: 8080 }, /^port 8080 is in use .*--port$/],
     [{ code: 'EACCES', syscall: 'listen', port: 80 }, /^port 80 may not be opened/],
     [{ code: 'EADDRNOTAVAIL', syscall: 'listen' }, /^cannot listen on 127\.0\.0\.1/],
+    [{ code: 'EADDRNOTAVAIL', syscall: 'listen', address: '10.9.9.9', port: 8081 }, /^cannot listen on 10\.9\.9\.9/],
+    [{ code: 'ENOTFOUND', syscall: 'getaddrinfo', hostname: 'ops.invalid' }, /^cannot listen on ops\.invalid/],
     [{ code: 'EACCES', syscall: 'mkdir' }, /^cannot use the data folder \.\/data: permission denied$/],
     [{ code: 'SQLITE_NOTADB' }, /^cannot use the data folder \.\/data: it broke \(SQLITE_NOTADB\)$/],
   ];

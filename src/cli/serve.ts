@@ -125,6 +125,12 @@ function url(host: string, port: number, secure: boolean): string {
   return `${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
+/** Which of the two hosts: an error of listening names the address, one of looking it up the name. */
+function hostOf(error: Error): string | null {
+  if ('address' in error && typeof error.address === 'string') return error.address;
+  return 'hostname' in error && typeof error.hostname === 'string' ? error.hostname : null;
+}
+
 /** One line for what operators get wrong; null for faults of the program, which deserve their stack. */
 function startProblem(error: unknown, options: FilledOptions): string | null {
   if (!(error instanceof Error) || error instanceof UsageError || error instanceof OptionError) return null;
@@ -136,7 +142,8 @@ function startProblem(error: unknown, options: FilledOptions): string | null {
       return `port ${port} is in use (another hub?): choose a free one with ${port === options.opsPort && !options.dev ? '--ops-port' : '--port'}`;
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
-      return `cannot listen on ${options.host}: this machine has no such address`;
+    case 'EAI_AGAIN':
+      return `cannot listen on ${hostOf(error) ?? options.host}: this machine has no such address`;
   }
   if (error.code === 'EACCES' && 'syscall' in error && error.syscall === 'listen') return `port ${port} may not be opened by this user: choose one above 1023`;
   const reasons: Record<string, string> = {

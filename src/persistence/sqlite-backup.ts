@@ -36,7 +36,8 @@ export async function backup(data: string, file: string, clock: Clock, signal: S
     }
   } catch (error) {
     if (error instanceof StoreError) throw error;
-    throw new StoreError(`the backup ${file} cannot be written: ${reasonOf(error)}`, { cause: error });
+    const reason = existsSync(dirname(target)) ? reasonOf(error) : 'its folder does not exist';
+    throw new StoreError(`the backup ${file} cannot be written: ${reason}`, { cause: error });
   } finally {
     db.close();
   }
