@@ -20,7 +20,7 @@ import { Watches } from './presence.ts';
 import type { PublishOptions, Room } from './room.ts';
 import { Rooms, type SubscribeOptions } from './rooms.ts';
 import type { Session } from './session.ts';
-import { contentOf, type Entry } from './wire.ts';
+import { contentOf, type Entry, nameOf } from './wire.ts';
 
 export type HubEvents = {
   state: State;
@@ -35,7 +35,7 @@ export type HubEvents = {
   presence: Presence;
   /** Entries of any followed room that this client will not get. */
   gap: Gap;
-  /** What nobody waits for: failed listeners, refused ephemera, trouble with token or connection. The client goes on. */
+  /** What nobody waits for: failed listeners (where nobody listens here, they surface uncaught), refused ephemera, trouble with token or connection. */
   error: HubError;
   /** The hub is about to close this connection; the client comes back by itself. */
   closing: { reason: string; retryAfterMs: number };
@@ -141,19 +141,19 @@ export class Hub {
   async subscribe(room: string, options: SubscribeOptions = {}): Promise<Room> {
     await this.#positions.loaded;
     this.#assertOpen();
-    return this.#rooms.subscribe(room.normalize('NFC'), options);
+    return this.#rooms.subscribe(nameOf(room), options);
   }
 
   /** Sends a message to a room, followed or not. Resolves when it is stored; survives reconnects until then. */
   publish(room: string, body: unknown, options: PublishOptions = {}): Promise<Sent> {
     const { mid = uuidv7(this.#options.clock), thread, ...call } = options;
-    return this.#send('publish', { room: room.normalize('NFC'), mid, ...contentOf(body, this.#options.format), thread }, call);
+    return this.#send('publish', () => ({ room: nameOf(room), mid, ...contentOf(body, this.#options.format), thread }), call);
   }
 
   /** Sends a message to a user: delivered now, or when he comes back. */
   direct(to: string, body: unknown, options: PublishOptions = {}): Promise<Sent> {
     const { mid = uuidv7(this.#options.clock), thread, ...call } = options;
-    return this.#send('direct', { to, mid, ...contentOf(body, this.#options.format), thread }, call);
+    return this.#send('direct', () => ({ to, mid, ...contentOf(body, this.#options.format), thread }), call);
   }
 
   /** Sends a message to everybody; needs the `broadcast` scope. */
@@ -202,13 +202,13 @@ export class Hub {
     await this.#positions.save();
   }
 
-  #send(op: 'publish' | 'direct', fields: MessageFields, options: CallOptions): Promise<Sent> {
+  #send(op: 'publish' | 'direct', fields: () => MessageFields, options: CallOptions): Promise<Sent> {
     try {
       this.#assertOpen();
+      return this.#outbox.add(op, fields(), options);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#outbox.add(op, fields, options);
   }
 
   async #command<O extends Op>(op: O, fields: CommandFields<O>, options: CallOptions): Promise<Reply<O>> {
@@ -271,7 +271,7 @@ export class Hub {
   }
 
   #failed(cause: unknown, from?: string): void {
-    if (from === 'error') {
+    if (from === 'error' || (!(cause instanceof HubError) && !this.#events.has('error'))) {
       // Whom else to tell? It surfaces like any exception of a listener that nobody caught.
       this.#options.clock.after(0, () => {
         throw cause;

@@ -16,6 +16,7 @@ export class Emitter<Events extends Record<string, unknown>> {
 
   /** Adds a listener; the function it returns removes it. */
   on<K extends keyof Events>(name: K, listener: (event: Events[K]) => unknown): () => void {
+    if (typeof listener !== 'function') throw new TypeError(`on: the listener of ${String(name)} must be a function`);
     const listeners = this.#listeners.get(name) ?? new Set();
     this.#listeners.set(name, listeners.add(listener));
     this.#onListener?.(name);

@@ -49,11 +49,15 @@ export type FilledConnectOptions = {
 };
 
 export function fillConnectOptions(given: ConnectOptions): FilledConnectOptions {
-  const { user, token, device, format = 'msgpack', webSocket, positions, clock = systemClock, timeoutMs = 10_000, connectTimeoutMs = 10_000 } = given;
-  const { firstMs = 250, maxMs = 30_000 } = given.backoff ?? {};
-  const { itemsMax = 1_000, bytesMax = 4 * 1024 * 1024 } = given.outbox ?? {};
+  // A caller without types may pass nothing.
+  const { user, token, device, format = 'msgpack', webSocket, positions, ...times } = (given as ConnectOptions | undefined) ?? {};
+  const { clock = systemClock, timeoutMs = 10_000, connectTimeoutMs = 10_000, backoff, outbox, ...unknown } = times;
+  const { firstMs = 250, maxMs = 30_000 } = backoff ?? {};
+  const { itemsMax = 1_000, bytesMax = 4 * 1024 * 1024 } = outbox ?? {};
   if ((user === undefined) === (token === undefined)) throw new TypeError('connect: give either user (a hub in development mode) or token');
   if (format !== 'msgpack' && format !== 'json') throw new TypeError(`connect: format must be msgpack or json, not ${String(format)}`);
+  const [stranger] = Object.keys(unknown);
+  if (stranger !== undefined) throw new TypeError(`connect: there is no option ${stranger}`);
   const numbers = { timeoutMs, connectTimeoutMs, 'backoff.firstMs': firstMs, 'backoff.maxMs': maxMs, 'outbox.itemsMax': itemsMax, 'outbox.bytesMax': bytesMax };
   for (const [name, value] of Object.entries(numbers)) {
     if (!Number.isSafeInteger(value) || value < 0) throw new TypeError(`connect: ${name} must be a whole number from 0, not ${value}`);

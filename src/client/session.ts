@@ -65,8 +65,12 @@ export class Session {
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.#hello(hello);
     socket.onmessage = (event: { data: unknown }) => this.#receive(event.data);
-    socket.onclose = (event: { code: number; reason: string }) => this.#end({ is: 'closed', code: event.code, reason: event.reason });
-    socket.onerror = () => undefined; // `close` follows and says more
+    // Where no connection came about, `close` says 1006 and nothing more; outside of browsers the error says why.
+    let trouble = '';
+    socket.onclose = (event: { code: number; reason: string }) => this.#end({ is: 'closed', code: event.code, reason: event.reason || trouble });
+    socket.onerror = (event: { message?: unknown; error?: { code?: unknown } | null }) => {
+      trouble = String(event.message || event.error?.code || '');
+    };
   }
 
   get open(): boolean {

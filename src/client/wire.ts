@@ -33,7 +33,16 @@ export function unpack(data: unknown, format: Format): Record<string, unknown> {
 
 /** A body as a caller passes it, in the field where the subprotocol wants it. */
 export function contentOf(body: unknown, format: Format): Content {
-  return body instanceof Uint8Array ? binFor(body, format) : { body };
+  if (body instanceof Uint8Array) return binFor(body, format);
+  // As JSON it would be an empty map.
+  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) throw new HubError('bad-value', 'bytes are sent as a Uint8Array', { field: 'body' });
+  return { body };
+}
+
+/** The name of a room as the hub writes it. */
+export function nameOf(room: unknown): string {
+  if (typeof room !== 'string') throw new HubError('bad-request', 'room must be a string', { field: 'room' });
+  return room.normalize('NFC');
 }
 
 /** Turns a `body64` into `bin`, in place. */
