@@ -80,7 +80,9 @@ export class Chat {
 
   /** Opens the direct conversation with `user`. */
   async write(user: string): Promise<void> {
-    await this.open(this.#conversation(dmName(this.me, user.normalize('NFC').trim())));
+    const name = dmName(this.me, user.normalize('NFC').trim());
+    if (dmUsers(name) === null) throw new Error(`${user.trim()} is not a user name`);
+    await this.open(this.#conversation(name));
   }
 
   async open(conversation: Conversation): Promise<void> {

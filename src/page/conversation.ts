@@ -19,7 +19,7 @@ export type Line = {
 };
 type Pending = { mid: string; text: string; state: Line['state'] };
 
-/** Entries kept; older ones can be loaded again. */
+/** Entries kept as new ones come, beside those that were asked for; older ones can be loaded again. */
 const entriesMax = 1_000;
 const groupMs = 300_000;
 
@@ -76,7 +76,7 @@ export class Conversation {
     this.#entries.set(entry.seq, entry);
     if (entry.mid !== null) this.#pending.delete(entry.mid);
     if (entry.from !== null) this.stopTyping(entry.from);
-    if (this.#entries.size <= entriesMax) return;
+    if (this.#entries.size <= entriesMax || entry.seq < this.head) return;
     this.#entries.delete(this.firstSeq);
     this.more = true;
   }

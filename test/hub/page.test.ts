@@ -147,6 +147,11 @@ describe.skipIf(executablePath === null)('the page', () => {
     expect(await eve.get('sign-in-problem').isHidden()).toBe(true);
     await eve.signIn('eve');
     expect(await eve.get('my-name').textContent()).toBe('eve');
+    const rooms = await eve.get('room-item').count();
+    await eve.get('direct-name').fill('w\u202eally');
+    await eve.get('direct-name').press('Enter');
+    await eve.get('notice', ':has-text("is not a user name")').waitFor();
+    expect([await eve.get('room-item').count(), await eve.get('direct-item').count()]).toEqual([rooms, 0]);
     await eve.get('sign-out').click();
     await eve.get('sign-in').waitFor();
     expect(await eve.get('message').count()).toBe(0);
