@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { httpServer } from '../src/http/server.ts';
 import { isLoopbackOrigin, notLocal } from '../src/protocol/loopback.ts';
 import { pretend, production, withKey } from './kit/http-stage.ts';
 
@@ -178,10 +179,23 @@ describe('on a socket', () => {
 
   it('its limits are ours and not Node’s', async () => {
     const at = await pretend(production);
-    for (const { server } of [at.public, at.ops]) expect(server).toMatchObject({ headersTimeout: 5_000, requestTimeout: 5_000, maxHeadersCount: 100 });
+    for (const { server } of [at.public, at.ops])
+      expect(server).toMatchObject({ headersTimeout: 5_000, requestTimeout: 5_000, timeout: 30_000, maxHeadersCount: 100 });
     expect(at.public.server.keepAliveTimeout).toBe(5_000);
     expect(at.ops.server.keepAliveTimeout).toBe(65_000);
     await at.close();
+  });
+
+  it('C7 who asks and takes nothing of the answers is not kept', async () => {
+    const settings = { keepAliveMs: 5_000, handshakeMs: 5_000, socketsMax: 0, pair: null, counts: { tlsFailed: 0, dropped: 0 } };
+    const server = httpServer((_request, response) => response.end(Buffer.alloc(64 * 1024 * 1024)), { ...settings, stalledMs: 20 });
+    const closed = new Promise((resolve) => server.on('connection', (socket) => socket.on('close', resolve)));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1').on('error', () => {});
+    socket.pause().write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+    await closed;
+    socket.destroy();
+    server.close();
   });
 
   it('an upgrade is whose listener is on the public server', async () => {

@@ -25,6 +25,8 @@ import { opsSpeakTls, type Pair, readPair } from './tls.ts';
 /** The public listener has no use for idle connections; backends keep theirs, longer than load balancers do (60 s). */
 const publicKeepAliveMs = 5_000;
 const opsKeepAliveMs = 65_000;
+/** Longer than any request takes. */
+const stalledMs = 30_000;
 /** Requests under way when closing begins get so long to end. */
 const closeGraceMs = 1_000;
 /** A room name is at most 128 bytes, percent-encoded for a DM and once more for the path. */
@@ -91,11 +93,11 @@ export async function createHttp(settings: HttpSettings): Promise<Http> {
   return { public: open, ops, socketsMax: sockets.public, stats: () => ({ ...counts }), reload };
 }
 
-function instance({ options, log }: HttpSettings, listener: Omit<ServerSettings, 'handshakeMs'>): FastifyInstance {
+function instance({ options, log }: HttpSettings, listener: Omit<ServerSettings, 'handshakeMs' | 'stalledMs'>): FastifyInstance {
   const app = fastify({
     logger: false,
     bodyLimit: options.frameBytesMax,
-    serverFactory: (handler) => httpServer(handler, { ...listener, handshakeMs: options.handshakeMs }),
+    serverFactory: (handler) => httpServer(handler, { ...listener, handshakeMs: options.handshakeMs, stalledMs }),
     clientErrorHandler: onClientError,
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: pathPartMax },

@@ -17,6 +17,8 @@ export type ServerSettings = {
   keepAliveMs: number;
   /** For a TLS handshake, and for a header or a request: what takes longer is cut. */
   handshakeMs: number;
+  /** How long a connection may take nothing of its answers, and send nothing. Node itself waits for ever. */
+  stalledMs: number;
   /** Connections beyond are closed as they come, before they cost a descriptor that something else needs; 0: no limit. */
   socketsMax: number;
   pair: Pair | null;
@@ -30,7 +32,7 @@ export type ServerCounts = {
 };
 
 export function httpServer(handler: RequestListener, settings: ServerSettings): Server {
-  const { keepAliveMs, handshakeMs, socketsMax, pair, counts } = settings;
+  const { keepAliveMs, handshakeMs, stalledMs, socketsMax, pair, counts } = settings;
   const limits = {
     headersTimeout: handshakeMs,
     requestTimeout: handshakeMs,
@@ -40,6 +42,7 @@ export function httpServer(handler: RequestListener, settings: ServerSettings): 
   };
   const server = pair === null ? createServer(limits, handler) : createSecureServer({ ...limits, ...pair.context, handshakeTimeout: handshakeMs }, handler);
   server.maxHeadersCount = headersMax;
+  server.timeout = stalledMs;
   if (socketsMax > 0) server.maxConnections = socketsMax;
   server.on('drop', () => {
     counts.dropped++;
