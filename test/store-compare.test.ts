@@ -6,16 +6,17 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { SqliteStore } from '../src/persistence/sqlite.ts';
 import { check } from '../src/persistence/sqlite-check.ts';
+import { type Db, type OpenDatabase, openDatabase } from '../src/persistence/sqlite-open.ts';
 import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
 import type { StoreOptions, StoreReader } from '../src/persistence/store.ts';
 import type { Change, MessageAppend, Operation, ReadQuery } from '../src/thread/messages.ts';
-import { silent, steppedClock } from './sqlite-setup.ts';
+import { nearBorder, silent, steppedClock } from './sqlite-setup.ts';
 import { changing, connect, day, defaults, direct, message, mid, shortDirect, startTs } from './store-contract.ts';
 import { StoreModel } from './store-model.ts';
 
 /** An operation whose `authSeq` is the room's (or, where it is to be stale, is not) by the time it is sent. */
 type Late = (authSeqOf: (room: string) => number) => MessageAppend | Operation;
-type Step = { is: 'batch'; operations: Late[] } | { is: 'maintain' } | { is: 'wait'; ms: number } | { is: 'reopen' };
+type Step = { is: 'batch'; operations: Late[] } | { is: 'maintain' } | { is: 'wait'; ms: number } | { is: 'reopen' } | { is: 'border'; left: number };
 
 const users = ['a', 'b', 'c'];
 const rooms = ['r', 's', 'dm:a:b', 'all:'];
@@ -170,6 +171,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.constant<Step>({ is: 'maintain' }) },
   { weight: 2, arbitrary: fc.constantFrom(1_000, 10 * day, 31 * day, -day).map((ms): Step => ({ is: 'wait', ms })) },
   { weight: 1, arbitrary: fc.constant<Step>({ is: 'reopen' }) },
+  { weight: 3, arbitrary: fc.integer({ min: 0, max: 20 }).map((left): Step => ({ is: 'border', left })) },
 );
 
 const options: fc.Arbitrary<Partial<StoreOptions>> = fc.record({
@@ -191,7 +193,12 @@ async function compare(overrides: Partial<StoreOptions>, steps: readonly Step[])
   const clock = steppedClock(startTs);
   let now = startTs;
   let opened = 0;
-  const open = () => SqliteStore.open({ ...filled, node: `node-${++opened}` }, { clock, log: silent });
+  let db: Db | undefined;
+  const opening: OpenDatabase = (file, rest) => {
+    db = openDatabase(file, rest);
+    return db;
+  };
+  const open = () => SqliteStore.open({ ...filled, node: `node-${++opened}` }, { clock, log: silent, open: opening });
   let store = await open();
   const epochs = [store.epoch];
   try {
@@ -208,6 +215,9 @@ async function compare(overrides: Partial<StoreOptions>, steps: readonly Step[])
         case 'wait':
           now += one.ms;
           clock.wall = now;
+          break;
+        case 'border': // by the store's own connection: what it knows by heart stays
+          nearBorder(db as Db, one.left);
           break;
         case 'reopen':
           await store.close();

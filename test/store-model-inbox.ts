@@ -80,6 +80,14 @@ export class ModelInboxes {
     }
   }
 
+  /** What the ledger forgets, from the oldest item on, is nobody's own word any more: a device that lacked it is told of it as lost. */
+  upkeep(inbox: ModelInbox): void {
+    this.settle(inbox);
+    const before = this.#now() - this.#options.ledgerAgeMs;
+    const kept = inbox.items.findIndex(({ endedAt }) => endedAt === null || endedAt >= before);
+    for (const item of inbox.items.slice(0, kept === -1 ? inbox.items.length : kept)) item.origin = null;
+  }
+
   sent(user: string, through: number): void {
     const inbox = this.of(user);
     for (const item of inbox.items) if (item.n > inbox.sent && item.n <= through && item.ended === null) item.sentAt ??= this.#now();

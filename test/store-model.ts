@@ -79,7 +79,7 @@ export class StoreModel implements Store {
         const connected = this.connections.some((one) => one.user === user && one.device === device);
         if (seenAt < this.ts - deviceAgeMs && !connected) inbox.devices.delete(device);
       }
-      this.inboxes.settle(inbox);
+      this.inboxes.upkeep(inbox);
     }
     const all = this.rooms.get(allRoom);
     if (all !== undefined) all.first = Math.max(all.first, all.head - broadcastEntriesMax + 1);

@@ -2,11 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { check } from '../src/persistence/sqlite-check.ts';
 import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
-import { openedStore } from './sqlite-setup.ts';
+import { nearBorder, openedStore } from './sqlite-setup.ts';
 import { changing, connect, direct, message, mid, startTs } from './store-contract.ts';
 
-/** As in schema.sql. */
-const partIds = 16_384;
 const page = { read: 'entries', room: 'r', from: 1, to: 100, limit: 100, bytesMax: 1_000_000, kind: null, descending: false } as const;
 
 /** Rooms r, all: and dm:a:b with twelve entries each, over four parts: some end with one of r, and the next begins with one of all:. */
@@ -19,10 +17,7 @@ async function overParts() {
   await store.commit([connect('b', 1)], startTs);
   for (let part = 0; part < 4; part++) {
     await store.commit([...some(), ...some()], startTs);
-    // Another room's, in place of so many that are written one by one.
-    db.exec(`insert into rooms (name, exist, first_seq, head_seq) values ('skip-${part}', 1, 1, 1)`);
-    db.exec(`insert into entries (id, room, seq, kind, ts) select ${(part + 1) * partIds - 5}, id, 1, 0, 0 from rooms where name = 'skip-${part}'`);
-    db.exec(`insert into parts (room, first, part) select id, 1, ${part} from rooms where name = 'skip-${part}'`);
+    nearBorder(db, 4);
     await store.commit(some(), startTs);
   }
   const reader = new SqliteReader(options.data);
@@ -92,15 +87,42 @@ describe('parts of the log', () => {
 
   it('an operation that is taken back leaves no part behind', async () => {
     const { store, reader, db, checked } = await overParts();
-    db.exec(`insert into rooms (name, exist, first_seq, head_seq) values ('last', 1, 1, 1)`);
-    db.exec(`insert into entries (id, room, seq, kind, ts) select ${5 * partIds - 3}, id, 1, 0, 0 from rooms where name = 'last'`);
-    db.exec(`insert into parts (room, first, part) select id, 1, 4 from rooms where name = 'last'`);
+    nearBorder(db, 2);
     // The second of the same mid stops the one statement that stores eight, in the middle of which a part begins.
     const eight = Array.from({ length: 8 }, (_, i) => message('r', 'x', { mid: mid(i === 7 ? 100 : 100 + i) }));
     const { outcomes } = await store.commit(eight, startTs);
     expect(outcomes).toEqual([13, 14, 15, 16, 17, 18, 19, { code: 'duplicate', seq: 13 }]);
     expect((await reader.read({ ...page, from: 12 })).entries.map(({ seq }) => seq)).toEqual([12, 13, 14, 15, 16, 17, 18, 19]);
     expect(checked()).toEqual([]);
+    await reader.close();
+  });
+
+  it('one that begins within eight messages that are stored together has each room from its first entry there on', async () => {
+    const { store, options, clock, outsider } = await openedStore();
+    const db = outsider();
+    const rooms = ['r', 's', 'r', 't', 's', 'r', 't', 'r'];
+    const seqs = new Map<string, number>();
+    const reader = new SqliteReader(options.data);
+    await store.commit(['r', 's', 't'].map((room) => message(room, 'x')).concat(['r', 's', 't'].map((room) => message(room, 'x'))), startTs);
+    for (const room of ['r', 's', 't']) seqs.set(room, 2);
+    for (let left = 0; left <= 8; left++) {
+      nearBorder(db, left);
+      const wanted = rooms.map((room) => {
+        const seq = (seqs.get(room) ?? 0) + 1;
+        seqs.set(room, seq);
+        return seq;
+      });
+      const { outcomes } = await store.commit(
+        rooms.map((room) => message(room, 'x')),
+        startTs,
+      );
+      expect(outcomes).toEqual(wanted);
+      expect(check(options.data, clock).problems).toEqual([]);
+      for (const [room, head] of seqs) {
+        const { entries } = await reader.read({ ...page, room });
+        expect(entries.map(({ seq }) => seq)).toEqual(Array.from({ length: head }, (_, i) => i + 1));
+      }
+    }
     await reader.close();
   });
 });
