@@ -100,6 +100,23 @@ describe('a page that was sent', () => {
     expect(pages.send(1, bob, 7)).toBeNull();
   });
 
+  it('F7 is sent in whole although a shorter one from before begins where it does, or what is behind that would be left out', () => {
+    const { port1 } = new MessageChannel();
+    onTestFinished(() => port1.close());
+    const link = new Link<ToGateway, ToShard>(port1, { batch: () => {} });
+    const pages = new Pages(link);
+    const ann = new EffectsRecorder().connection('ann');
+    for (const count of [3, 13])
+      pages.keep(
+        1,
+        'json',
+        8,
+        Array.from({ length: count }, () => link.arena.put(Buffer.from('x'))),
+      );
+    expect(pages.send(1, ann, 8)).toBe(20);
+    expect(pages.send(1, ann, 9)).toBe(20);
+  });
+
   it('is kept while somebody asks for it, and no more than so many bytes of all', () => {
     const { port1 } = new MessageChannel();
     onTestFinished(() => port1.close());

@@ -130,3 +130,23 @@ test('I2 I6 I9 whatever happens in whatever order, every device gets every numbe
     { numRuns: 500 },
   );
 });
+
+test('I6 of a lost range that is acked in part while its page is read, only the rest is told', () => {
+  const { effects, turn, connect, answer, ack, settle } = startInbox();
+  const bob = connect(0, 7, '', true);
+  turn(() => effects.settle('presence'));
+  ack(bob, 3); // an earlier incarnation of the shard may have sent so much
+  settle('ack');
+  answer({ items: [{ n: 7, entry: entryOf(7) }], losses: [lossOf(1, 2), lossOf(3, 5)], head: 7 });
+  expect(effects.inbox(bob)).toEqual([[4, 5], 7]);
+});
+
+test('I2 after a change of writer a read that fails is repeated: what was never announced may be there', () => {
+  const { effects, turn, users, connect, answer, tick } = startInbox();
+  const bob = connect(3);
+  turn(() => users.recheck(effects));
+  turn(() => effects.fail('inbox', new CodedError('busy')));
+  tick();
+  answer({ items: [{ n: 4, entry: entryOf(4) }], losses: [], head: 4 });
+  expect(effects.inbox(bob)).toEqual([4]);
+});

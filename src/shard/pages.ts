@@ -47,7 +47,10 @@ export class Pages {
 
   /** Sends the entries from `seq` on as far as a page has them; the last one's seq, or null where none has. */
   send(room: RoomKey, to: Connection, seq: number): number | null {
-    const index = this.#pages.findIndex((page) => page.room === room && page.format === to.format && page.from <= seq && seq < page.from + page.starts.length);
+    // The latest: what was kept just now is to be sent to its end.
+    const index = this.#pages.findLastIndex(
+      (page) => page.room === room && page.format === to.format && page.from <= seq && seq < page.from + page.starts.length,
+    );
     const page = this.#pages[index];
     if (page === undefined) return null;
     this.#pages.splice(index, 1);
