@@ -75,6 +75,11 @@ export function handleErrors(app: FastifyInstance, log: Log): void {
   app.setNotFoundHandler((request, reply) => refuse(reply, { code: 'not-found', message: `no such resource: ${request.method} ${pathOf(request.url)}` }));
 }
 
+/** A path that cannot be decoded reaches no handler. */
+export function refusePath(reply: FastifyReply): void {
+  void reply.send(refuse(reply, { code: 'bad-request', message: 'the path is not valid: a % without two hexadecimal digits, or not UTF-8' }));
+}
+
 function send(reply: FastifyReply, status: number, error: ErrorBody['error']): ErrorBody {
   reply.code(status);
   if (error.retry) reply.header('retry-after', Math.max(1, Math.ceil((error.retryAfterMs ?? retryAfterMs) / 1_000)));

@@ -14,7 +14,7 @@ import type { Log } from '../thread/log.ts';
 import { addApi } from './api.ts';
 import type { HttpDeps } from './deps.ts';
 import { socketLimits } from './descriptors.ts';
-import { handleErrors } from './errors.ts';
+import { handleErrors, refusePath } from './errors.ts';
 import { createKeyCheck, createKeyRate, guardDevelopment } from './guard.ts';
 import { addSecurityHeaders } from './headers.ts';
 import { addHealth, addOperations } from './health.ts';
@@ -99,6 +99,7 @@ function instance({ options, log }: HttpSettings, listener: Omit<ServerSettings,
     bodyLimit: options.frameBytesMax,
     serverFactory: (handler) => httpServer(handler, { ...listener, handshakeMs: options.handshakeMs, stalledMs }),
     clientErrorHandler: onClientError,
+    frameworkErrors: (_, __, reply) => refusePath(reply),
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: pathPartMax },
   });

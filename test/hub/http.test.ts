@@ -111,6 +111,8 @@ describe('a backend', () => {
     ['DELETE', '/api/v1/rooms/unknown', undefined, 404, 'not-found'],
     ['GET', '/api/v1/nowhere', undefined, 404, 'not-found'],
     ['GET', '/../../etc/passwd', undefined, 404, 'not-found'],
+    ['GET', '/api/v1/rooms/%zz', undefined, 400, 'bad-request'],
+    ['GET', '/api/v1/rooms/%ff', undefined, 400, 'bad-request'],
   ])('is told what is wrong: %s %s', async (method, path, body, status, code) => {
     expect(await call(method, path, body)).toMatchObject({ status, body: { error: { code, message: expect.any(String) } } });
   });
