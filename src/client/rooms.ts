@@ -112,8 +112,11 @@ export class Rooms {
       const { stream } = followed;
       const { position } = stream;
       if (stream.holders > 0) continue;
-      if (position !== null && !stream.presence) byEpoch.set(position.epoch, [...(byEpoch.get(position.epoch) ?? []), followed]);
-      else if (stream.name === allRoom) stream.follow(welcome.epoch);
+      if (position !== null && !stream.presence) {
+        const same = byEpoch.get(position.epoch);
+        if (same === undefined) byEpoch.set(position.epoch, [followed]);
+        else same.push(followed);
+      } else if (stream.name === allRoom) stream.follow(welcome.epoch);
       else this.#attach(followed);
     }
     for (const [epoch, all] of byEpoch) for (const part of parts(all, session.limits.frameBytesMax)) this.#resume(epoch, part);

@@ -35,7 +35,7 @@ function history(room: RoomState, connection: Connection, command: Command<'hist
   const { before, after, around } = command;
   const limit = command.limit ?? pageDefault;
   if (Number(before !== undefined) + Number(after !== undefined) + Number(around !== undefined) > 1) {
-    return effects.refuse(connection, command.id, 'history', new CodedError('bad-request', 'one of before, after and around', 'before'));
+    return effects.refuse(connection, command.id, 'history', new CodedError('bad-request', 'only one of before, after and around', 'before'));
   }
   const { first } = room.floor(connection);
   // As of now for all of it: what comes while a page is read may not be his any more.
