@@ -87,3 +87,21 @@ test('the ledger is told once per turn how far the inbox was pushed, and again w
   tick();
   expect(effects.operations).toEqual([{ type: 'sent', user: 'bob', through: 4 }]);
 });
+
+test('I2 one of the connections of a device goes, and the others still share its cursor with the next', () => {
+  const { effects, users, turn, connect, notice, ack, settle } = startInbox();
+  const [first, second] = [connect(), connect()];
+  notice(itemOf(1));
+  turn(() => {
+    effects.gone(second);
+    users.close(second, true, effects);
+  });
+  settle('sent');
+  settle('disconnect');
+  const third = connect(0, 1);
+  ack(first, 1);
+  settle('ack');
+  effects.take(third);
+  ack(third, 1, 7);
+  expect([effects.take(third), effects.operations]).toEqual([[{ to: third.id, reply: { through: 1 }, id: 7 }], []]);
+});

@@ -156,3 +156,31 @@ test('a connection that was idle before a restart of the shard is away after it'
   });
   expect(statusOf('bob')).toBe('away');
 });
+
+test('P1 that the store has found nobody left is no news of who is in his grace, or on his way in', () => {
+  const { connect, close, tick, watcherOf, effects, users, turn } = startPresence();
+  const watcher = watcherOf('bob');
+  const bob = connect('bob');
+  tick(5_000);
+  close(bob, false);
+  const prune = () => users.prune({ type: 'prune', shard: 0, shards: 1, through: 9, alive: [] }, effects);
+  turn(() => {
+    prune();
+    effects.settle('prune', { code: 'pruned', users: ['bob'] });
+  });
+  tick(5_000);
+  expect(effects.statuses(watcher)).toEqual(['bob online']);
+  tick(graceMs);
+  expect(effects.statuses(watcher)).toEqual(['bob offline']);
+  turn(() => {
+    // The status of before the restart, which is all that is known of him here.
+    prune();
+    users.hello(effects.connection('carl'), { again: true, named: false, issuedAt: 0 }, effects);
+    users.watch(watcher, ['carl']);
+    users.find('carl')?.presence.load({ user: 'carl', status: 'online', lastSeen: 1 });
+    users.find('carl')?.presence.told(watcher.id, 'online');
+    effects.settle('prune', { code: 'pruned', users: ['carl'] });
+  });
+  tick(5_000);
+  expect(effects.statuses(watcher)).toEqual([]);
+});

@@ -41,6 +41,17 @@ test('what an actor learns while the store is asked is newer than the answer', (
   expect(effects.take(alice)).toMatchObject([{ part: { users: [{ user: 'bob', status: 'online' }] } }]);
 });
 
+test('P2 the answer to watch says when each was last there, also to who asks when that was read already', () => {
+  const { ask, effects } = startPresence();
+  const [alice, carol] = [effects.connection('alice'), effects.connection('carol')];
+  const bob = { user: 'bob', status: 'offline' as const, lastSeen: 5 };
+  ask(alice, 'watch', 'bob');
+  effects.answer('presence', { users: [bob] });
+  ask(carol, 'watch', 'bob');
+  for (const watcher of [alice, carol]) expect(effects.take(watcher)).toMatchObject([{ part: { users: [bob] } }]);
+  expect(effects.reads).toEqual([]);
+});
+
 test('one connection watches at most watchesMax users; a list that would pass it adds none of its users', () => {
   const { ask, effects, users } = startPresence();
   const alice = effects.connection('alice');
