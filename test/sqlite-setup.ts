@@ -71,13 +71,13 @@ export function nearBorder(db: Db, left: number): void {
   db.prepare('insert into parts (room, first, part) select id, 1, ? from rooms where name = ?').run(Math.floor(id / partIds), `border-${id}`);
 }
 
-/** A connection whose commits fail with the code that `fails` names. */
-export function failingCommits(db: Db, fails: () => string | null, connections: Db[] = []): Db {
+/** A connection whose commits, or whatever `which` is, fail with the code that `fails` names. */
+export function failingCommits(db: Db, fails: () => string | null, connections: Db[] = [], which = 'commit'): Db {
   connections.push(db);
   const prepare = db.prepare.bind(db);
   db.prepare = ((sql: string) => {
     const statement = prepare(sql);
-    if (sql !== 'commit') return statement;
+    if (sql !== which) return statement;
     const run = () => {
       const code = fails();
       if (code !== null) throw new Database.SqliteError('failed', code);

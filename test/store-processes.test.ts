@@ -1,10 +1,11 @@
 /** Several processes on one SQLite file: locks, seqs, leases, succession, and what a dead one leaves behind. */
 import { describe, expect, it } from 'vitest';
 import { SqliteStore } from '../src/persistence/sqlite.ts';
+import { check } from '../src/persistence/sqlite-check.ts';
 import { openDatabase, SupersededError } from '../src/persistence/sqlite-open.ts';
 import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
-import { failingCommits, openedStore } from './sqlite-setup.ts';
-import { connect, defaults, message, startTs } from './store-contract.ts';
+import { failingCommits, nearBorder, openedStore } from './sqlite-setup.ts';
+import { connect, defaults, direct, message, startTs } from './store-contract.ts';
 
 describe('a lock of another process', () => {
   it('is waited out without blocking', async () => {
@@ -38,6 +39,19 @@ describe('another process that writes', () => {
     expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([5]);
     await other.close();
     expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([6]);
+  });
+
+  it('is seen where no index would forbid what was known before: over the border of a part, and in the counters of an inbox', async () => {
+    const { store, options, parts, clock, outsider } = await openedStore();
+    const other = await SqliteStore.open({ ...options, node: 'other' }, parts);
+    await store.commit([message('r', 'x'), connect('b', 1), direct('a', 'b'), direct('a', 'b')], startTs);
+    await other.commit([message('r', 'x'), { type: 'ack', user: 'b', device: 'phone', through: 2 }], startTs);
+    nearBorder(outsider(), 0);
+    const { outcomes, notices } = await store.commit([message('r', 'x'), direct('a', 'b')], startTs);
+    expect(outcomes).toEqual([3, { code: 'ok', seq: 3 }]);
+    expect(notices).toMatchObject([{ user: 'b', n: 3 }]);
+    expect(check(options.data, clock).problems).toEqual([]);
+    await other.close();
   });
 
   it('victims on another node are told by that node', async () => {

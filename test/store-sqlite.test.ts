@@ -162,6 +162,17 @@ it('an operation that fails unexpectedly takes back only itself, with all it had
   expect((await store.commit([direct('a', 'b')], startTs)).notices).toMatchObject([{ user: 'b', n: 1 }]);
 });
 
+it('a disk that fails while operations are carried out one by one refuses them all', async () => {
+  const codes = ['SQLITE_IOERR_WRITE'];
+  const { store, outsider } = await openedStore({
+    open: (file, rest) => failingCommits(openDatabase(file, rest), () => codes.shift() ?? null, [], 'release one'),
+  });
+  outsider().exec("create trigger t before insert on inbox when new.n = 1 begin select raise(abort, 'not this one'); end");
+  const storage = { code: 'storage', message: 'the disk reported an error' };
+  expect((await store.commit([message('r', 'x'), direct('a', 'b'), message('r', 'x')], startTs)).outcomes).toEqual([storage, storage, storage]);
+  expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([1]);
+});
+
 describe('opening', () => {
   const sentence = async (data: string) => {
     const error = await SqliteStore.open({ ...defaults, data }, { clock: steppedClock(startTs), log: silent }).catch((reason: unknown) => reason);

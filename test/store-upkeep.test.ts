@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { check } from '../src/persistence/sqlite-check.ts';
 import { openedStore } from './sqlite-setup.ts';
-import { changing, connect, direct, message, startTs } from './store-contract.ts';
+import { changing, connect, direct, message, mid, startTs } from './store-contract.ts';
 
 describe('upkeep', () => {
   it('upkeep takes its time in steps: it stops at its limit and says that there is more', async () => {
@@ -29,7 +29,7 @@ describe('upkeep', () => {
     await store.commit(
       [
         changing('r', 0, { type: 'create', settings: {}, owner: 'a' }),
-        changing('r', 0, { type: 'join', user: 'b', role: 'member', membersMax: 9 }, { inbox: ['b'] }),
+        changing('r', 0, { type: 'join', user: 'b', role: 'member', membersMax: 9 }, { inbox: ['b'], mid: mid(1) }),
         changing('r', 0, { type: 'delete' }),
         connect('b', 1),
       ],
@@ -38,7 +38,7 @@ describe('upkeep', () => {
     const db = outsider();
     const upkeep = async () => {
       while ((await store.maintain(startTs)).more);
-      return [db.prepare('select body is null from entries order by seq').pluck().all(), db.prepare('select purge from rooms').pluck().get()];
+      return [db.prepare('select coalesce(body, mid) is null from entries order by seq').pluck().all(), db.prepare('select purge from rooms').pluck().get()];
     };
     expect(await upkeep()).toEqual([[0, 0], 1]);
     await store.commit([{ type: 'ack', user: 'b', device: 'phone', through: 1 }], startTs);
