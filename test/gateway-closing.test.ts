@@ -25,6 +25,20 @@ describe('the end of a connection', () => {
     expect(faults).toEqual([]);
   });
 
+  it('H8 who is revoked behind what fills his socket in the same batch is cut: none of it reaches him later', async () => {
+    const much = 64 * 1024 * 1024;
+    hub = await stand({ options: { outboxBytesMax: much, slowMs: 60_000 } });
+    const { client, number } = await hub.join();
+    client.pause();
+    const maps = Array.from({ length: 12 }, () => ({ op: 'inbox', body: 'x'.repeat(1024 * 1024) }));
+    hub.shard.page(number, maps, false);
+    hub.shard.link.push({ t: 'evict', connections: [number], close: 'revoked' });
+    expect((await hub.shard.next('close')).connection).toBe(number);
+    client.resume();
+    expect((await client.closed).code).toBe(1006);
+    expect(client.pushes.length).toBeLessThan(maps.length);
+  });
+
   it('V1 a frame as long as the operator lets it be is taken in pieces as small as networks make them, and in fragments', async () => {
     const most = 1_500 * 1_024;
     hub = await stand({ options: { rateLimit: 0, frameBytesMax: most, bodyBytesMax: most - 1_024 } });

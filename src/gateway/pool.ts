@@ -62,9 +62,9 @@ export class Pool {
   close(connection: Connection, reason: CloseReason, clean = false): void {
     if (connection.phase.is === 'closed') return;
     this.#counters.closed.set(reason, (this.#counters.closed.get(reason) ?? 0) + 1);
-    // What waits for a slow reader was for who had the right to it.
-    if (reason === 'revoked' && connection.backed) return this.terminate(connection);
     this.#outbox.last(connection);
+    // What waits for a slow reader was for who had the right to it; also what has just made him one.
+    if (reason === 'revoked' && connection.backed) return this.terminate(connection);
     this.#leave(connection, clean);
     // A paused socket would never see the peer's answer to the close frame.
     connection.ws.resume();
