@@ -1,6 +1,8 @@
 /** How connections end at the edge: whatever the peer does and does not, the socket goes away and the hub stays. */
+import type { IncomingMessage } from 'node:http';
+import { Duplex } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CodedError } from '../src/protocol/codes.ts';
 import { type Stand, stand } from './gateway-harness.ts';
 import { frame, RawSocket } from './kit/raw-socket.ts';
@@ -23,6 +25,19 @@ describe('the end of a connection', () => {
     expect(await next.closed).toBe(4500);
     process.off('uncaughtException', fault);
     expect(faults).toEqual([]);
+  });
+
+  it('C7 a handshake that is refused is not kept by who does not take the refusal', async () => {
+    hub = await stand();
+    vi.useFakeTimers({ toFake: ['setTimeout'] });
+    const socket = new Duplex({ read: () => {}, write: () => {} }); // what is written is never taken
+    const request = { method: 'GET', url: '/nowhere', httpVersion: '1.1', headers: { host: 'localhost' } };
+    hub.gateway.upgrade(request as IncomingMessage, socket, Buffer.alloc(0));
+    expect(socket.writableLength).toBeGreaterThan(0);
+    expect(socket.destroyed).toBe(false);
+    vi.advanceTimersByTime(5_000);
+    vi.useRealTimers();
+    expect(socket.destroyed).toBe(true);
   });
 
   it('H8 who is revoked behind what fills his socket in the same batch is cut: none of it reaches him later', async () => {

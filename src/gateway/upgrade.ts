@@ -34,7 +34,7 @@ const bytesPerFragment = 4 * 1_024;
 const bytesPerRead = 1_024;
 const fragmentsMin = 64;
 const readsMin = 1_024;
-/** How long the peer has to answer a close frame. */
+/** How long the peer has to answer a close frame, or to take a refusal. */
 const closeTimeoutMs = 5_000;
 /** An address that is full is told to ask again after so long. */
 const addressFullMs = 1_000;
@@ -260,6 +260,9 @@ function answerAndEnd(socket: Duplex, status: string, text: string, headers = ''
     return;
   }
   const body = `${text}\n`;
+  // Behind answers to earlier requests that the peer does not take it may never be sent.
+  const timer = setTimeout(() => socket.destroy(), closeTimeoutMs);
+  socket.once('close', () => clearTimeout(timer));
   socket.once('finish', () => socket.destroy());
   socket.end(
     `HTTP/1.1 ${status}\r\n${headers}Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
