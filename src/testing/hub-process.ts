@@ -54,6 +54,9 @@ export class HubProcess {
   stderr = '';
   exited: Promise<Exit> = Promise.resolve({ code: null, signal: null });
   #child: ChildProcess | null = null;
+  /** Scheme and host of both listeners, as the hub says them. */
+  #main = 'http://127.0.0.1';
+  #ops = 'http://127.0.0.1';
 
   constructor(options: StartOptions) {
     this.#options = options;
@@ -63,12 +66,12 @@ export class HubProcess {
   }
 
   get url(): string {
-    return `ws://127.0.0.1:${this.port}`;
+    return `${this.#main.replace('http', 'ws')}:${this.port}`;
   }
 
   /** Where HTTP requests of operators and backends go. */
   get http(): string {
-    return `http://127.0.0.1:${this.opsPort || this.port}`;
+    return this.opsPort === 0 ? `${this.#main}:${this.port}` : `${this.#ops}:${this.opsPort}`;
   }
 
   get pid(): number {
@@ -103,19 +106,33 @@ export class HubProcess {
       ...(uid !== undefined && { uid, gid: uid }),
     });
     this.#child = child;
+    // A test that ends by a fault leaves no hub and no folder behind.
+    const abandoned = (): void => {
+      child.kill('SIGKILL');
+      this.#removeData();
+    };
+    process.once('exit', abandoned);
     this.exited = new Promise((resolve) => {
-      child.once('exit', (code, signal) => {
+      const ended = (code: number | null, signal: NodeJS.Signals | null): void => {
+        process.off('exit', abandoned);
         this.#child = null;
         resolve({ code, signal });
+      };
+      child.once('exit', ended);
+      child.once('error', (error) => {
+        this.stderr += String(error);
+        ended(null, null);
       });
     });
     await new Promise<void>((resolve, reject) => {
       const look = (): void => {
-        const port = /listening on https?:\/\/[\d.]+:(\d+)/.exec(this.stdout)?.[1];
-        const ops = /operations on https?:\/\/[\d.]+:(\d+)/.exec(this.stdout)?.[1];
-        if (port === undefined || (production && ops === undefined)) return;
-        this.port = Number(port);
-        this.opsPort = Number(ops ?? 0);
+        const main = listenerIn(this.stdout, 'listening');
+        const ops = listenerIn(this.stdout, 'operations');
+        if (main === null || (production && ops === null)) return;
+        this.port = main.port;
+        this.#main = main.base;
+        this.opsPort = ops?.port ?? 0;
+        this.#ops = ops?.base ?? '';
         resolve();
       };
       this.stdout = '';
@@ -157,8 +174,20 @@ export class HubProcess {
   /** Ends it at once and removes its data, unless the folder was given. */
   async remove(): Promise<void> {
     await this.kill('SIGKILL');
+    this.#removeData();
+  }
+
+  #removeData(): void {
     if (this.#ownData) rmSync(this.data, { recursive: true, force: true });
   }
+}
+
+/** What the hub says of a listener: where it is reached from here, and its port. */
+function listenerIn(log: string, which: 'listening' | 'operations'): { base: string; port: number } | null {
+  const [, scheme, host, port] = new RegExp(`${which} on (https?)://(\\S+):(\\d+)`).exec(log) ?? [];
+  if (host === undefined) return null;
+  const local = { '0.0.0.0': '127.0.0.1', '[::]': '[::1]' }[host] ?? host;
+  return { base: `${scheme}://${local}`, port: Number(port) };
 }
 
 /** The environment without the options that the developer's shell may state. */
