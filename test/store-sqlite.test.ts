@@ -173,6 +173,30 @@ it('a disk that fails while operations are carried out one by one refuses them a
   expect((await store.commit([message('r', 'x')], startTs)).outcomes).toEqual([1]);
 });
 
+it.each(['batch', 'operation'])('users and rooms that were new in what was taken back (%s) are not taken for those that came next', async (taken) => {
+  let fails = false;
+  const { store, options, outsider } = await openedStore({
+    open: (file, rest) => failingCommits(openDatabase(file, rest), () => (fails ? 'SQLITE_CONSTRAINT' : null)),
+  });
+  if (taken === 'operation') outsider().exec("create trigger t before insert on inbox when new.bytes = 3 begin select raise(abort, 'not this one'); end");
+  fails = taken === 'batch';
+  expect((await store.commit([direct('a', 'b', { body: '"x"' })], startTs)).outcomes).toMatchObject([{ code: 'storage' }]);
+  fails = false;
+  await store.commit([direct('c', 'd'), direct('b', 'a', { device: 'b-phone' })], startTs);
+  const reader = new SqliteReader(options.data);
+  for (const [room, from, to] of [
+    ['dm:c:d', 'c', 'd'],
+    ['dm:a:b', 'b', 'a'],
+  ] as const) {
+    const { entries } = await reader.read({ read: 'entries', room, from: 1, to: 9, limit: 9, bytesMax: 1_000, kind: null, descending: false });
+    expect(entries).toMatchObject([{ room, seq: 1, from }]);
+    expect(await reader.read({ read: 'inbox', user: to, device: null, after: 0, limit: 9, bytesMax: 1_000 })).toMatchObject({
+      items: [{ n: 1, entry: { room, from } }],
+    });
+  }
+  await reader.close();
+});
+
 describe('opening', () => {
   const sentence = async (data: string) => {
     const error = await SqliteStore.open({ ...defaults, data }, { clock: steppedClock(startTs), log: silent }).catch((reason: unknown) => reason);
