@@ -53,6 +53,11 @@ const longRoundMs = 20_000;
 /** Fits into a page of the file: what does not is read past the cache, and would not fill it. */
 const oldBytes = 3_000;
 const oldAtOnce = 80;
+/**
+ * glibc keeps what was freed, and the more of it the larger a buffer it has seen (mallopt(3), M_TRIM_THRESHOLD): 30 MiB that come and go
+ * would hide the one that stays. A threshold that is set stays as it is. Elsewhere it means nothing.
+ */
+const givingBack = { MALLOC_TRIM_THRESHOLD_: '131072' };
 /** The least: of rooms that are rarely written to, tails and inboxes are full soon. */
 const small = { tailItemsMax: 16, inboxItemsMax: 16 };
 /** On, so that what is kept by user is kept, and never met. */
@@ -61,7 +66,7 @@ const unmet = { rateLimit: 1_000_000, rateBurst: 1_000_000, userRateLimit: 1_000
 export const row: FaultRow<Size> = {
   test: 28,
   title: 'M1 M2 F2 X3 a soak at 60 % load with churn and faults: the history holds and nothing grows',
-  target: `at rest after each round of load, with caches and tails full, what is compiled compiled (after ${warmVisitsMin.toLocaleString('en')} visits, with --minutes the ${visitsPerHour.toLocaleString('en')} of an hour of a soak), and more churn than an hour of a soak has, memory after a full collection, resident size, descriptors and handles grow by ≤ ${growthMaxMiBPerHour} MiB (or one) per hour of load, as surely as two standard errors tell, and by ≤ ${growthMaxMiBPerHour} MiB with the visits of an hour or with a death of a thread every ${secondsPerDeath / 60} minutes; nobody stays in a table; write-ahead log ≤ ${walMiBMax} MiB`,
+  target: `at rest after each round of load, with caches and tails full, what is compiled compiled (after ${warmVisitsMin.toLocaleString('en')} visits, with --minutes the ${visitsPerHour.toLocaleString('en')} of an hour of a soak), and more churn than an hour of a soak has, memory after a full collection, resident size (of an allocator that gives back what was freed), descriptors and handles grow by ≤ ${growthMaxMiBPerHour} MiB (or one) per hour of load, as surely as two standard errors tell, and by ≤ ${growthMaxMiBPerHour} MiB with the visits of an hour or with a death of a thread every ${secondsPerDeath / 60} minutes; nobody stays in a table; write-ahead log ≤ ${walMiBMax} MiB`,
   gate: {
     rounds: 1,
     hardRounds: 0,
@@ -113,7 +118,7 @@ export const row: FaultRow<Size> = {
 
   async run({ rounds, hardRounds, warmVisits, roundMs, probeSeconds, oldMiB, deaths, loadMsMax, ...size }, kit) {
     const began = performance.now();
-    const hub = await kit.hub({ env: inspected, heartbeatMs: 1_000, heartbeatGraceMs, presenceGraceMs: 0, ...small, ...unmet });
+    const hub = await kit.hub({ env: { ...inspected, ...givingBack }, heartbeatMs: 1_000, heartbeatGraceMs, presenceGraceMs: 0, ...small, ...unmet });
     const memory = await Memory.of(hub);
     kit.defer(() => memory.close());
     await fillCaches(hub, oldMiB);
