@@ -59,6 +59,8 @@ export class Stream {
   #held: (() => void)[] | null = null;
   #stopHold: Cancel | undefined;
   #fresh = true;
+  /** Rises with every new beginning: from there on a number may be another entry's. */
+  #life = 0;
   #start: Position | 'mark' | null;
 
   constructor(name: string, owner: StreamOwner, options: { presence: boolean; receipts: boolean; start: Position | 'mark' | null }) {
@@ -172,13 +174,15 @@ export class Stream {
     }
     this.#head = seq;
     this.#handled.add(seq);
+    const life = this.#life;
     const outcome = this.events.run('entry', entry);
-    if (typeof outcome === 'boolean') this.#settle(seq);
-    else void outcome.then(() => this.#settle(seq));
+    if (typeof outcome === 'boolean') this.#settle(seq, life);
+    else void outcome.then(() => this.#settle(seq, life));
   }
 
   /** A handler that failed counts as run: the room's log can be read again, and its order is worth more than one entry. */
-  #settle(seq: number): void {
+  #settle(seq: number, life: number): void {
+    if (life !== this.#life) return;
     this.#handled.done(seq);
     this.#owner.moved(this);
     this.#owner.settled(this);
@@ -217,6 +221,7 @@ export class Stream {
     this.#epoch = to.epoch ?? this.#epoch;
     this.#head = to.seq;
     this.#base = to.seq;
+    this.#life++;
     this.#handled.reset(to.seq);
   }
 
