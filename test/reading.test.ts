@@ -224,6 +224,24 @@ describe('reading beside ws', () => {
     }
   });
 
+  it('reads and drops what still comes of a frame that ws has refused before its end, so that its peer gets to read why', async () => {
+    const pipe = new Pipe();
+    const told: string[] = [];
+    peerOn(pipe, { message: () => told.push('message'), failed: (_of, error) => told.push(error.message) });
+    const long = frame('x'.repeat(1_000));
+    for (const piece of cut(
+      long,
+      Array.from({ length: 100 }, (_, i) => i * 10),
+    )) {
+      pipe.push(piece);
+      await turn();
+    }
+    pipe.push(frame('behind it'));
+    await turn();
+    expect(told).toEqual(['Too many buffered chunks']);
+    expect([pipe.isPaused(), pipe.readableLength]).toEqual([false, 0]);
+  });
+
   it('is gone when the time for an answer to a close frame is over, also where its peer ended before, and takes nothing', async () => {
     for (const how of ['without ws', 'with ws']) {
       const pipe = new Pipe();

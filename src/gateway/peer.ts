@@ -124,6 +124,7 @@ export class Peer<Of> extends Reading<Of> {
   }
 
   failed(error: Error): void {
+    this.stop();
     this.#owner.failed(this.of, error);
   }
 

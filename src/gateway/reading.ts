@@ -76,6 +76,11 @@ export abstract class Reading<Of> {
     this.#taker.message(this.of, data, isBinary);
   }
 
+  /** ws has refused a frame and closes: what follows is nobody's. ws has the socket flow on, so that its peer gets to read why. */
+  protected stop(): void {
+    this.socket.off('data', onChunk);
+  }
+
   chunk(chunk: Buffer): void {
     this.#enough = false;
     let at = this.#owed > 0 || this.#head !== null ? this.#lend(chunk, 0) : 0;
@@ -136,7 +141,10 @@ export abstract class Reading<Of> {
     this.#owed -= end - at;
     this.judge().call(this.socket, chunk.subarray(at, end));
     if (this.#owed > 0) return end;
-    if (!this.#told) return this.#stop(chunk);
+    if (!this.#told) {
+      this.stop();
+      return chunk.length;
+    }
     this.#enough = this.#hasEnough();
     return end;
   }
@@ -147,12 +155,6 @@ export abstract class Reading<Of> {
     this.socket.off('data', onChunk);
     this.socket.on('data', judge);
     judge.call(this.socket, chunk.subarray(at));
-    return chunk.length;
-  }
-
-  /** ws has refused a frame and closes: what follows is nobody's. */
-  #stop(chunk: Buffer): number {
-    this.socket.off('data', onChunk);
     return chunk.length;
   }
 }
