@@ -217,6 +217,31 @@ test('P1 P2 what is said last holds, also where the hub asks to repeat what was 
   expect(socket.untaken).toEqual([]);
 });
 
+test('P1 P2 what is put right takes back nothing that was said since', async () => {
+  const { hub, open, reopen, clock } = scene();
+  const socket = await open();
+  const later = { retry: true, retryAfterMs: 50 };
+  const said = [hub.watch(['bob', 'eve']), hub.unwatch(['bob', 'eve']), hub.watch(['bob']), hub.watch(['eve'])];
+  await settle();
+  const [first, bob, eve] = socket.takeAll('watch') as [Frame, Frame, Frame];
+  socket.refuse(first, 'restarted', later).ok(socket.take('unwatch'), { users: [] }).ok(bob, { users: [] });
+  await clock.advance(50);
+  socket.ok(socket.take('watch'), { users: [] }).ok(eve, { users: [] });
+  const away = hub.setStatus('away');
+  await settle();
+  socket.ok(socket.take('status'), { status: 'away' });
+  await Promise.all([...said, away]);
+  expect(socket.untaken).toEqual([]);
+  const next = await reopen();
+  next.refuse(next.take('status'), 'restarted', later);
+  const online = hub.setStatus('online');
+  await settle();
+  next.ok(next.take('status'), { status: 'online' });
+  await online;
+  await clock.advance(1_000);
+  expect(next.takeAll('status')).toEqual([]);
+});
+
 test('away is said again after a reconnect', async () => {
   const { hub, open, reopen } = scene();
   const socket = await open();

@@ -140,3 +140,20 @@ test('F4 a handler of another life of the data says nothing of the entry that ha
   await settle();
   expect(next.takeAll('mark')).toMatchObject([{ received: 2 }]);
 });
+
+test('I3 an item is acked only where none of its listeners failed, neither at once nor later', async () => {
+  const s = scene();
+  const socket = await s.open();
+  for (const failing of [1, 2]) {
+    const stop = [
+      s.hub.on('inbox', ({ n }) => {
+        if (n === failing) throw new Error('at once');
+      }),
+      s.hub.on('inbox', async () => undefined),
+    ];
+    socket.say({ ...entry('dm:alice:bob', failing), op: 'inbox', n: failing });
+    await settle();
+    for (const each of stop) each();
+  }
+  expect(socket.takeAll('ack')).toEqual([]);
+});

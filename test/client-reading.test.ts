@@ -105,6 +105,22 @@ test('a for await that is a thousand entries behind makes its room wait, and los
   expect(await reader.next()).toEqual({ done: true, value: undefined });
 });
 
+test('a for await that kept up before makes its room wait all the same, and nothing follows the room before it has room', async () => {
+  const s = scene();
+  const socket = await s.open();
+  const { room } = await follow(s, socket, 'r');
+  const reader = room[Symbol.asyncIterator]();
+  for (let seq = 1; seq <= 3; seq++) {
+    socket.say(entry('r', seq));
+    expect((await reader.next()).value).toMatchObject({ seq });
+  }
+  for (let seq = 4; seq <= 1_003; seq++) socket.say(entry('r', seq));
+  socket.take('unsubscribe');
+  socket.say({ op: 'unsubscribed', room: 'r', reason: 'restarted' });
+  await s.clock.advance(5_000);
+  expect(socket.untaken).toEqual([]);
+});
+
 test('a room whose reader is full is not resumed before it has room', async () => {
   const s = scene();
   const socket = await s.open();

@@ -95,8 +95,9 @@ test('rooms at positions of different epochs are resumed by a command for each e
 test('a subscription that the hub lost is renewed at its position', async () => {
   const s = scene();
   const socket = await s.open();
-  const { ended, seqs } = await follow(s, socket, 'r');
+  const { room, ended, seqs } = await follow(s, socket, 'r');
   socket.say(entry('r', 1), { op: 'unsubscribed', room: 'r', reason: 'restarted' });
+  expect(room.live).toBe(false);
   await s.clock.advance(1_000);
   const command = socket.take('subscribe');
   expect(command).toMatchObject({ room: 'r', position: at(1) });
@@ -178,4 +179,16 @@ test('F4 a connection lost before a gap of another epoch was handed on asks by t
   next.say({ op: 'resumed', room: 'r', position: at(9, 'e2'), recovered: false, gaps });
   expect(seen).toEqual(gaps);
   expect((await promise).position).toEqual(at(9, 'e2'));
+});
+
+test('a room that was to be asked for again later is asked for once by the next connection', async () => {
+  const s = scene();
+  await follow(s, await s.open(), 'r');
+  const busy = await s.reopen();
+  busy.refuse(busy.take('resume'), 'busy', { retry: true, retryAfterMs: 5_000 });
+  const next = await s.reopen();
+  next.take('resume');
+  next.say({ op: 'resumed', room: 'r', position: at(0), recovered: true });
+  await s.clock.advance(5_000);
+  expect(next.untaken).toEqual([]);
 });

@@ -43,6 +43,20 @@ test('asking for presence of a room that is followed without attaches it again a
   expect(seqs).toEqual([1, 2, 3]);
 });
 
+test('P3 presence that is asked for behind a subscribe without it is told by its own answer', async () => {
+  const s = scene();
+  const socket = await s.open();
+  const both = [s.hub.subscribe('r'), s.hub.subscribe('r', { presence: true })];
+  await settle();
+  const reply = { room: 'r', position: at(0), recovered: true };
+  const [plain, presence] = socket.takeAll('subscribe');
+  if (plain === undefined || presence === undefined) throw new Error('two were expected');
+  socket.ok(plain, reply).ok(presence, { ...reply, audience: { count: 1, users: ['alice'] } });
+  const [room] = await Promise.all(both);
+  await s.clock.advance(0);
+  expect(room?.audience).toEqual({ count: 1, users: ['alice'] });
+});
+
 test('a gap is stated to the room and the hub, and the position goes on after it', async () => {
   const s = scene();
   const socket = await s.open();
