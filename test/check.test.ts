@@ -68,6 +68,22 @@ describe('check', () => {
       "insert into parts (room, first, part) select id, 21, 1 from rooms where name = 'general'",
       /^room general: a part begins with entry 21 and has none of its entries$/,
     ],
+    [
+      'a part that is there twice',
+      "insert into parts (room, first, part) select id, 7, 0 from rooms where name = 'general'",
+      /^room general: its entries 1 to 20 are found 40 times$/,
+    ],
+    [
+      'an entry that is there twice, where no index forbids it',
+      `insert into entries (id, room, seq, kind, ts) select 20000, id, 20, 0, 0 from rooms where name = 'general';
+       insert into parts (room, first, part) select id, 20, 1 from rooms where name = 'general'`,
+      /^room general: its entries 1 to 20 are found 21 times$/,
+    ],
+    [
+      'an entry in a part that is not named',
+      "update entries set id = 20000 where seq = 20 and room = (select id from rooms where name = 'general')",
+      /^room general: its entries from 20 to 20 are not where its parts say$/,
+    ],
     ['a part of no room', 'insert into parts (room, first, part) values (77, 1, 0)', /^parts: 1 rows belong to none of the rooms/],
     [
       'a mid twice in a room, and the index that forbids it gone',

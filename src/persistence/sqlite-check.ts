@@ -43,7 +43,9 @@ const rules: readonly Rule[] = [
       where last <> head or kept <> head - first + 1 or (low < first - 1 and purge = 0)`,
     say: ({ name, first, head, kept, last, low }) => {
       if (last !== head) return `room ${name}: the head is ${head}, the last entry is ${last}`;
-      if (Number(kept) !== Number(head) - Number(first) + 1) return `room ${name}: of its entries ${first} to ${head} only ${kept} are there`;
+      const all = Number(head) - Number(first) + 1;
+      if (Number(kept) > all) return `room ${name}: its entries ${first} to ${head} are found ${kept} times`;
+      if (Number(kept) < all) return `room ${name}: of its entries ${first} to ${head} only ${kept} are there`;
       return `room ${name}: begins at ${first}, but entry ${low} is there and nothing will remove it`;
     },
   },
