@@ -44,7 +44,7 @@ const rules: readonly Rule[] = [
     say: ({ name, first, head, kept, last, low }) => {
       if (last !== head) return `room ${name}: the head is ${head}, the last entry is ${last}`;
       const all = Number(head) - Number(first) + 1;
-      if (Number(kept) > all) return `room ${name}: its entries ${first} to ${head} are found ${kept} times`;
+      if (Number(kept) > all) return `room ${name}: ${kept} entries are found where ${first} to ${head} should be`;
       if (Number(kept) < all) return `room ${name}: of its entries ${first} to ${head} only ${kept} are there`;
       return `room ${name}: begins at ${first}, but entry ${low} is there and nothing will remove it`;
     },
