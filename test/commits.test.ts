@@ -2,7 +2,7 @@
 import { MessageChannel } from 'node:worker_threads';
 import { expect, it, onTestFinished } from 'vitest';
 import { Commits } from '../src/shard/commits.ts';
-import type { Batch, FromPersistence, Operation, ToPersistence } from '../src/thread/messages.ts';
+import type { Batch, FromPersistence, Operation, Outcome, ToPersistence } from '../src/thread/messages.ts';
 
 const disconnect: Operation = { type: 'disconnect', user: 'alice', connection: 1 };
 /** What each counts for beside its body. */
@@ -57,7 +57,8 @@ async function stand(pendingMax: number, pendingBytesMax: number) {
     while (taken < most && commits.add(operation, () => {})) taken++;
     return taken;
   };
-  return { commits, answer, fill };
+  const say = (batch: number, outcome: Outcome) => port2.postMessage({ t: 'result', batch, ts: 1, outcomes: [outcome] } satisfies FromPersistence);
+  return { commits, answer, fill, say };
 }
 
 it('pendingMax: takes so many operations, those at the store among them, and more once they are answered', async () => {
@@ -82,4 +83,23 @@ it('pendingBytesMax: takes so many bytes, those at the store among them, and mor
   await answer();
   await answer();
   expect(fill(disconnect)).toBe(10);
+});
+
+it('M1 an answer that comes twice, from a writer and its successor, decides nothing of the batch behind it', async () => {
+  const { commits, answer, say } = await stand(10, 1e9);
+  commits.add(disconnect, () => {});
+  commits.flush();
+  await answer();
+  const outcomes: Outcome[] = [];
+  const decided = new Promise<void>((done) => {
+    commits.add(disconnect, (outcome) => {
+      outcomes.push(outcome);
+      done();
+    });
+  });
+  commits.flush();
+  say(1, { code: 'storage', message: 'of the batch before' });
+  say(2, { code: 'done' });
+  await decided;
+  expect(outcomes).toEqual([{ code: 'done' }]);
 });

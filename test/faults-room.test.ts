@@ -89,6 +89,21 @@ describe('a subscription whose position the store is asked about', () => {
     expect(node.actor.tick(node)).toBe(false);
     node.run();
     expect(alice.live).toBe(true);
+    node.leave(alice);
+    node.advance(1e9);
+    expect(node.actor.tick(node)).toBe(true);
+  });
+
+  it('X3 is none where its connection has gone meanwhile: nobody follows, and nothing keeps the room', () => {
+    const { node } = room();
+    const [alice, bob] = [node.client('alice'), node.client('bob')];
+    node.ask(alice, publish(1));
+    node.send(bob, { op: 'subscribe', position: old(1) }, true);
+    node.leave(bob);
+    node.run();
+    expect(node.ask(alice, { op: 'info' })).toMatchObject({ subscribers: 0 });
+    node.advance(1e9);
+    expect(node.actor.tick(node)).toBe(true);
   });
 });
 
@@ -174,6 +189,17 @@ describe('the mailbox', () => {
     node.actor.command(alice.connection, { op: 'publish', room: 'r', id: 41, body: 41 }, node, 1024 * 1024);
     node.run();
     expect(alice.answers.get(41)).toMatchObject({ seq: 41 - refused }); // what left the mailbox counts no more
+  });
+
+  it('R9 is emptied where the room could not be read, and the room is read again for who comes next', () => {
+    const { node } = room();
+    const alice = node.client('alice');
+    for (let id = 1; id <= 10; id++) node.actor.command(alice.connection, { op: 'publish', room: 'r', id, body: id }, node, 1024 * 1024);
+    node.fail('room', new CodedError('busy'));
+    expect([...alice.answers.values()]).toEqual(Array(10).fill('busy'));
+    for (let id = 11; id <= 20; id++) node.actor.command(alice.connection, { op: 'publish', room: 'r', id, body: id }, node, 1024 * 1024);
+    node.run();
+    expect(alice.answers.get(20)).toMatchObject({ seq: 10 });
   });
 
   it('a crowd of changes that end at once does not become a stack', () => {

@@ -5,6 +5,7 @@ import { fillOptions } from '../src/options.ts';
 import type { Connection } from '../src/shard/actor.ts';
 import { Commits } from '../src/shard/commits.ts';
 import { Feed } from '../src/shard/feed.ts';
+import { Reads } from '../src/shard/reads.ts';
 import { Rooms } from '../src/shard/rooms.ts';
 import { Shard } from '../src/shard/shard.ts';
 import { UserDirectory } from '../src/shard/user-directory.ts';
@@ -47,6 +48,35 @@ describe('Commits', () => {
     expect(batches).toHaveLength(1);
     commits.close();
     port2.close();
+  });
+});
+
+describe('Reads', () => {
+  it('R9 as many as may wait do, the next is busy at once, and there is room again for each that is answered', async () => {
+    const { port1, port2 } = new MessageChannel();
+    closing.push(port1, port2);
+    let answered: () => void = () => {};
+    const reads = new Reads((_room, answer) => {
+      answer();
+      answered();
+    }, new Barrier(nothing));
+    reads.connect(0, port1);
+    const refused: string[] = [];
+    const ask = () =>
+      reads.read(
+        { read: 'standing', user: 'alice' },
+        () => {},
+        ({ code }) => refused.push(code),
+      );
+    for (let n = 0; n < 10_000; n++) ask();
+    expect([reads.waiting, refused]).toEqual([10_000, []]);
+    ask();
+    expect([reads.waiting, refused]).toEqual([10_000, ['busy']]);
+    const one = new Promise<void>((done) => (answered = done));
+    port2.postMessage({ request: 1, reply: { disabled: false } });
+    await one;
+    ask();
+    expect([reads.waiting, refused]).toEqual([10_000, ['busy']]);
   });
 });
 
@@ -156,6 +186,7 @@ describe('after the death of a shard', () => {
     effects.settle('prune', { code: 'pruned', users: ['bob'] });
     users.flush(effects);
     expect(effects.statuses(carol)).toEqual(['bob offline']);
+    users.tick(effects); // it is done
     expect(effects.operations).toEqual([]);
   });
 });
@@ -208,6 +239,7 @@ describe('Rooms', () => {
     barrier.set({ rooms: [], commands: [commandKey('resume', 'r', null, 'alice') as string] });
     rooms.resume(alice.connection, { op: 'resume', id: 3, epoch: 'e1', rooms: { r: 1 } }, effects);
     expect(alice.pushes.at(-1)).toEqual({ op: 'unsubscribed', room: 'r', reason: 'quarantined' });
+    expect(effects.take(alice.connection)).toEqual([{ to: alice.connection.id, id: 3, part: { rooms: [] } }]);
     expect(alice.live).toBe(false);
   });
 

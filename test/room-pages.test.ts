@@ -48,6 +48,18 @@ describe('a crowd that fell behind', () => {
     expect(node.actor.state.paging).toEqual([]);
   });
 
+  it('F3 is told of a single entry that was trimmed while the store was asked', () => {
+    const store = new PaperStore();
+    const node = new RoomNode(store);
+    const [writer, follower] = [node.client('writer'), node.client('follower')];
+    for (let i = 0; i < 40; i++) node.ask(writer, publish(i));
+    node.send(follower, { op: 'subscribe', position: { epoch: 'e1', seq: 0 } }, true);
+    store.stored.firstSeq = 2;
+    node.run();
+    expect(follower.pushes).toEqual([{ op: 'gap', room: 'r', gaps: [{ room: 'r', from: 1, to: 1, reason: 'trimmed' }] }]);
+    expect(follower.seqs).toEqual(upTo(40).slice(1));
+  });
+
   it('F7 is told where the store cannot be read, everybody of it, and can come again', () => {
     const { node, clients } = crowd(4, 100);
     while (node.reads.length > 0) node.fail('entries', new CodedError('busy'));

@@ -215,6 +215,20 @@ describe('a room', () => {
     expect(alice.pushes.at(-1)).toEqual({ op: 'audience', room: 'r', count: 2, left: ['b'] });
   });
 
+  it('P3 who comes and goes, or subscribes again, within a turn is no news', () => {
+    const { node, alice, bob } = world();
+    node.ask(bob, { op: 'subscribe' });
+    node.ask(alice, { op: 'subscribe', presence: true });
+    alice.pushes = [];
+    node.ask(bob, { op: 'subscribe' });
+    const carol = node.client('carol');
+    node.actor.command(carol.connection, { op: 'subscribe', room: 'r', id: 1 }, node);
+    node.leave(carol);
+    expect(alice.pushes).toEqual([]);
+    node.leave(bob);
+    expect(alice.pushes).toEqual([{ op: 'audience', room: 'r', count: 1, left: ['bob'] }]);
+  });
+
   it('P3 who asked is told of everybody anew where a restart of the shard has taken the rooms apart, once for all who asked', () => {
     const node = new RoomNode(new PaperStore());
     const [alice, phone, bob, carol] = ['alice', 'alice', 'bob', 'carol'].map((user) => node.client(user)) as [Client, Client, Client, Client];

@@ -173,6 +173,15 @@ test('H8 who was revoked while the shard was away is refused, and leaves neither
   expect(users.size).toBe(0);
 });
 
+test('H8 who waits to be taken up again after a restart of the shard is closed at once when he is revoked: he is fed by others', () => {
+  const { effects, users } = start();
+  const alice = effects.connection('alice');
+  users.hello(alice, { again: true, named: false, issuedAt: 0 }, effects);
+  effects.settle('connect', { code: 'storage', message: 'busy' });
+  users.find('alice')?.revoked(undefined, effects);
+  expect(effects.told).toEqual([{ t: 'evict', connections: [alice.id], close: 'revoked' }]);
+});
+
 test('H9 a token revoked by its id closes who is on it: taken up by hello or by refresh, not who has left it for another', () => {
   const { effects, users } = start();
   const [first, second, third] = [effects.connection('alice'), effects.connection('alice'), effects.connection('alice')];
