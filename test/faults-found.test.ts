@@ -120,6 +120,34 @@ describe('rooms', () => {
     expect(store.log.map(({ kind }) => kind)).toEqual(['created']);
   });
 
+  it('G8 a mark of who fell behind does not go above what he was sent', () => {
+    const node = new RoomNode(new PaperStore());
+    const [alice, bob] = [node.client('alice'), node.client('bob')];
+    node.ask(alice, { op: 'create' });
+    node.ask(bob, { op: 'join' });
+    node.ask(bob, { op: 'subscribe' });
+    node.ask(alice, publish(3));
+    const behind = node.clog(bob);
+    for (let n = 4; n <= 23; n++) node.ask(alice, publish(n));
+    behind(); // its first page is asked of the store
+    const ids = [4, 3].map((read) => node.send(bob, { op: 'mark', read }, true));
+    node.run();
+    expect(ids.map((id) => bob.answers.get(id))).toEqual(['bad-request', { room: 'r', received: 3, read: 3 }]);
+    expect(node.ask(bob, { op: 'mark', read: 23 })).toMatchObject({ read: 23 });
+  });
+
+  it('R9 a message that is overtaken by changes again and again is busy in the end', () => {
+    const node = new RoomNode(new PaperStore());
+    const alice = node.client('alice');
+    node.ask(alice, publish(1));
+    const id = node.send(alice, publish(2), true);
+    for (let times = 0; times < 20 && node.commits.length > 0; times++) {
+      node.commits.shift()?.settled({ code: 'stale' }, node.now);
+      while (node.step(1));
+    }
+    expect(alice.answers.get(id)).toBe('busy');
+  });
+
   it('a resume that could not be judged ends what the connection followed before: nothing follows an unsubscribed', () => {
     const node = new RoomNode(new PaperStore());
     const [alice, bob] = [node.client('alice'), node.client('bob')];
