@@ -13,6 +13,9 @@ export type Held = { liveMiB: number; handles: number };
 
 const look = "(({ heapUsed, external }) => heapUsed + external + ' ' + process.getActiveResourcesInfo().length)(process.memoryUsage())";
 
+const answerMsMax = 20_000;
+const triesMax = 3;
+
 type Result = { result?: { value?: unknown } };
 type Message = { id?: number; method?: string; result?: Result; error?: { message: string }; params?: { sessionId?: string; message?: string } };
 
@@ -65,7 +68,20 @@ export class Memory {
     return { liveMiB: bytes / 2 ** 20, handles };
   }
 
-  #call(worker: string | null, method: string, params: object): Promise<Result> {
+  /** Asks again where no answer comes: a thread that has nothing else to do can sleep on what its inspector was sent. */
+  async #call(worker: string | null, method: string, params: object): Promise<Result> {
+    for (let tries = 1; tries <= triesMax; tries++) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<null>((resolve) => {
+        timer = setTimeout(resolve, answerMsMax, null);
+      });
+      const result = await Promise.race([this.#ask(worker, method, params), late]).finally(() => clearTimeout(timer));
+      if (result !== null) return result;
+    }
+    throw new Error(`thread ${worker ?? 'main'} does not answer ${method}`);
+  }
+
+  #ask(worker: string | null, method: string, params: object): Promise<Result> {
     const id = ++this.#ids;
     const call = { id, method, params };
     const whole =
