@@ -151,7 +151,7 @@ async function start({ words, unprivileged }: Bad): Promise<{ code: number | nul
 function left(kit: FaultKit, database: Buffer, change: (folder: string, file: string) => void): string {
   const folder = kit.folder();
   const file = join(folder, 'hubbub.db');
-  writeFileSync(file, database);
+  writeFileSync(file, database, { mode: 0o600 }); // as the hub makes it
   if (isRoot) for (const path of [folder, file]) chownSync(path, nobody, nobody);
   change(folder, file);
   return folder;
