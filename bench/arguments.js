@@ -7,7 +7,7 @@ export const usage = `npm run bench -- [scenario ...] [flags]
   scenario       ${scenarios.map(({ name }) => name).join(', ')}, growth; all of them without one
   --peers LIST   only these: ${contestants.map(({ id }) => id).join(', ')}; "hubbub" means every hubbub row
   --seconds N    length of a measured window (5)
-  --rounds N     repeat every row in turn and keep the middle of each figure (1; calm 5)
+  --rounds N     repeat every row in turn and keep the middle of each figure (1; calm 3)
   --entries N    entries of the long log of history and growth (1000000)
   --write        write RESULTS.md, RESULTS.json and results.svg; a run of everything does so anyway
   --profile      start hubs only, with CPU profiles, and print where each thread's time goes (--write: keeps these only)

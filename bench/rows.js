@@ -10,7 +10,7 @@ import { readProfiles } from './profile.js';
 import { httpRequests } from './scenarios.js';
 import { dataFolder, runLoad, startServer } from './server.js';
 
-export const warmMs = 2_000;
+const warmMsUsual = 2_000;
 
 /**
  * @typedef {import('./load/meter.js').Part & { scenario: string, id: string, label: string, durability: string }} Row
@@ -19,6 +19,7 @@ export const warmMs = 2_000;
  * @property {string} drive
  * @property {any} shape
  * @property {number} seconds
+ * @property {number} [warmMs] load before the window
  * @property {import('./contestants.js').Contestant} contestant
  * @property {string[]} [flags] of the hub
  * @property {string} [root] checkout of the hub
@@ -30,7 +31,7 @@ export const warmMs = 2_000;
  * @param {Run} run
  * @returns {Promise<import('./load/meter.js').Part[]>}
  */
-export async function runOnce({ drive, shape, seconds, contestant, flags, root, profiles }) {
+export async function runOnce({ drive, shape, seconds, warmMs = warmMsUsual, contestant, flags, root, profiles }) {
   const data = dataFolder();
   const server = await startServer(contestant, { data: data.path, flags, root, profiles });
   try {
@@ -79,7 +80,7 @@ export async function runScenario(scenario, options, report) {
  * @param {string | undefined} profiles
  * @returns {Promise<Row[]>}
  */
-async function rowsOf({ name, drive, shape, flags }, contestant, { seconds, entries, hub }, profiles) {
+async function rowsOf({ name, drive, shape, flags, warmMs }, contestant, { seconds, entries, hub }, profiles) {
   const { id, label, durability } = contestant;
   const load = {
     ...shape,
@@ -88,7 +89,7 @@ async function rowsOf({ name, drive, shape, flags }, contestant, { seconds, entr
   };
   let parts;
   try {
-    parts = await runOnce({ drive, shape: load, seconds, contestant, flags, profiles, root: hub });
+    parts = await runOnce({ drive, shape: load, seconds, warmMs, contestant, flags, profiles, root: hub });
   } catch (error) {
     parts = [failed(error)];
   }
