@@ -55,7 +55,8 @@ const oldBytes = 3_000;
 const oldAtOnce = 80;
 /**
  * glibc keeps what was freed, and the more of it the larger a buffer it has seen (mallopt(3), M_TRIM_THRESHOLD): 30 MiB that come and go
- * would hide the one that stays. A threshold that is set stays as it is. Elsewhere it means nothing.
+ * would hide the one that stays. A threshold that is set stays as it is. Elsewhere it means nothing. So growth of what glibc keeps is not
+ * seen here: without it the resident size grew by 4 to 17 MiB an hour.
  */
 const givingBack = { MALLOC_TRIM_THRESHOLD_: '131072' };
 /** The least: of rooms that are rarely written to, tails and inboxes are full soon. */
