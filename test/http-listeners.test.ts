@@ -187,7 +187,7 @@ describe('on a socket', () => {
   });
 
   it('C7 who asks and takes nothing of the answers is not kept', async () => {
-    const settings = { keepAliveMs: 5_000, handshakeMs: 5_000, socketsMax: 0, pair: null, counts: { tlsFailed: 0, dropped: 0 } };
+    const settings = { keepAliveMs: 5_000, handshakeMs: 5_000, socketsMax: 0, pair: null, counts: { tlsFailed: 0, dropped: 0, pipelined: 0 } };
     const server = httpServer((_request, response) => response.end(Buffer.alloc(64 * 1024 * 1024)), { ...settings, stalledMs: 20 });
     const closed = new Promise((resolve) => server.on('connection', (socket) => socket.on('close', resolve)));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -196,6 +196,21 @@ describe('on a socket', () => {
     await closed;
     socket.destroy();
     server.close();
+  });
+
+  it('C7 who sends on and on without waiting for answers is cut, and who waits for a hundred is not', async () => {
+    const at = await listening();
+    const request = 'GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n';
+    const last = 'GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n';
+    const answers = await exchange(at.port, request.repeat(99) + last);
+    expect(answers.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(100);
+    expect(at.stats().pipelined).toBe(0);
+    const asked = connect(at.port, '127.0.0.1').on('error', () => {});
+    asked.resume().write(request.repeat(20_000));
+    await new Promise((resolve) => asked.on('close', resolve));
+    expect(at.stats().pipelined).toBe(1);
+    expect(await statusOf(at.public, '/healthz')).toBe(200);
+    await at.close();
   });
 
   it('an upgrade is whose listener is on the public server', async () => {

@@ -58,7 +58,7 @@ export type Http = {
 export async function createHttp(settings: HttpSettings): Promise<Http> {
   const { options, log, hub, clock } = settings;
   const checkKey = createKeyCheck(options);
-  const counts: ServerCounts = { tlsFailed: 0, dropped: 0 };
+  const counts: ServerCounts = { tlsFailed: 0, dropped: 0, pipelined: 0 };
   const load = (): Pair | null => {
     const pair = readPair(options, clock.now());
     if (pair?.expired) log('warn', `the certificate of ${pair.subject} has expired: ${pair.until}`);

@@ -31,6 +31,7 @@ const rows: Readonly<Record<string, Row>> = {
   terminated: counter('Sockets cut without a close handshake'),
   tlsFailed: counter('TLS handshakes that failed'),
   dropped: counter('Connections closed for want of file descriptors'),
+  pipelined: counter('HTTP connections cut for sending on and on without waiting for answers'),
   framesIn: counter('Frames received'),
   bytesIn: counter('Bytes received'),
   framesOut: counter('Frames written'),

@@ -11,6 +11,8 @@ import type { Pair } from './tls.ts';
 const checkIntervalMs = 1_000;
 const headersMax = 100;
 const headerBytesMax = 16 * 1024;
+/** Of one connection (RFC 9112, 9.3.2). Thousands fit into what is read at once, and nothing else happens until each was begun. */
+const unansweredMax = 100;
 
 export type ServerSettings = {
   /** How long a connection may wait for its next request. */
@@ -29,9 +31,16 @@ export type ServerCounts = {
   tlsFailed: number;
   /** Connections closed because the process has no descriptors to spare. */
   dropped: number;
+  /** Connections cut for sending on and on without waiting for answers. */
+  pipelined: number;
 };
 
-export function httpServer(handler: RequestListener, settings: ServerSettings): Server {
+/** Where a socket has the number of its requests that are not answered. */
+const unanswered = Symbol('unanswered');
+type Counted = Socket & { [unanswered]?: number };
+
+export function httpServer(answer: RequestListener, settings: ServerSettings): Server {
+  const handler = answersSome(answer, settings.counts);
   const { keepAliveMs, handshakeMs, stalledMs, socketsMax, pair, counts } = settings;
   const limits = {
     headersTimeout: handshakeMs,
@@ -58,6 +67,25 @@ export function httpServer(handler: RequestListener, settings: ServerSettings): 
   });
   // fastify knows one type of server; the secure one has all that it uses.
   return server as Server;
+}
+
+function answersSome(answer: RequestListener, counts: ServerCounts): RequestListener {
+  return (request, response) => {
+    const socket = request.socket as Counted;
+    // What was read with the request that was one too many still comes.
+    if (socket.destroyed) return;
+    const open = (socket[unanswered] ?? 0) + 1;
+    if (open > unansweredMax) {
+      counts.pipelined++;
+      socket.destroy();
+      return;
+    }
+    socket[unanswered] = open;
+    response.once('close', () => {
+      socket[unanswered] = (socket[unanswered] ?? 1) - 1;
+    });
+    answer(request, response);
+  };
 }
 
 /** New connections get this certificate; those there are keep theirs. */
