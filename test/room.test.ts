@@ -255,6 +255,22 @@ describe('a room', () => {
     expect(node.ask(alice, { op: 'mark' })).toBe('bad-request');
   });
 
+  it('G8 a mark that the store or the shard refuses does not move: what follows from it leaves nothing out', () => {
+    const { node, alice } = world();
+    node.ask(alice, { op: 'create' });
+    for (const n of [2, 3]) node.ask(alice, publish(n));
+    node.full = true;
+    expect(node.ask(alice, { op: 'mark', received: 3 })).toBe('busy');
+    node.full = false;
+    const id = node.send(alice, { op: 'mark', received: 3 }, true);
+    node.commits.shift()?.settled({ code: 'storage', message: 'disk full' }, 0);
+    node.run();
+    expect(alice.answers.get(id)).toBe('storage');
+    node.send(alice, { op: 'subscribe', position: 'mark' });
+    node.run();
+    expect(alice.seqs).toEqual([1, 2, 3]);
+  });
+
   it('a full shard refuses with busy, and a store that refuses is storage: nothing is delivered', () => {
     const { node, alice } = world();
     node.send(alice, { op: 'subscribe' });

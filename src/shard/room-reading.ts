@@ -95,15 +95,15 @@ function mark(room: RoomState, connection: Connection, command: Command<'mark'>,
   const read = command.read ?? 0;
   const received = Math.max(command.received ?? 0, read);
   if (received > sent) return refuse(new CodedError('bad-request', `nothing above seq ${sent} was sent`, command.read === received ? 'read' : 'received'));
-  const member = room.members.get(connection.user);
-  if (member !== undefined) {
-    member.received = Math.max(member.received, received);
-    member.read = Math.max(member.read, read);
-  }
   const accepted = effects.commit({ type: 'mark', room: room.name, user: connection.user, received, read }, (outcome) => {
-    if (typeof outcome === 'object' && outcome.code === 'done')
-      effects.reply(connection, command.id, { room: room.name, received: member?.received ?? received, read: member?.read ?? read });
-    else refuse(new CodedError('storage'));
+    if (typeof outcome === 'number' || outcome.code !== 'done') return refuse(new CodedError('storage'));
+    // Not before: nothing may be skipped by a mark that was refused.
+    const member = room.members.get(connection.user);
+    if (member !== undefined) {
+      member.received = Math.max(member.received, received);
+      member.read = Math.max(member.read, read);
+    }
+    effects.reply(connection, command.id, { room: room.name, received: member?.received ?? received, read: member?.read ?? read });
   });
   if (!accepted) refuse(new CodedError('busy'));
 }
