@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
 import { type ServerOptions, WebSocket, WebSocketServer } from 'ws';
 import { pongFrame } from '../src/gateway/frame.ts';
 import { type Owner, Peer } from '../src/gateway/peer.ts';
+import { ReadBuffer } from '../src/gateway/read-buffer.ts';
 import { frame } from './kit/raw-socket.ts';
 
 /** Low, so that the frames of a test reach them. */
@@ -41,7 +42,7 @@ type Told = Partial<Omit<Owner<null>, 'options'>>;
 function peerOn(pipe: Pipe, told: Told, closeTimeout = 30_000): Peer<null> {
   const options = { ...limits, maxPayload: told.payloadMax ?? longest, autoPong: false, closeTimeout };
   const silent = { message: () => {}, ping: () => {}, hasEnough: () => false, closing: () => {}, failed: () => {}, closed: () => {} };
-  const peer = new Peer<null>(pipe as unknown as Socket, { ...silent, payloadMax: longest, ...told, options });
+  const peer = new Peer<null>(pipe as unknown as Socket, { ...silent, payloadMax: longest, buffer: new ReadBuffer(), ...told, options });
   peer.start(null);
   return peer;
 }

@@ -1,13 +1,15 @@
 /**
  * What a socket receives. Whole, plain frames, by far the most, are taken here; all other bytes go to `ws` in the order they
  * came in, and `ws` stays the one judge of the protocol: it joins what was split, and closes with the code of what is wrong.
- * The base of a peer (peer.ts), which has ws ready when it is needed. It never keeps payload.
+ * The base of a peer (peer.ts), which has ws ready when it is needed. It never keeps payload: a chunk may be the buffer that
+ * the next socket is read into (read-buffer.ts), so what waits, or goes to ws, is a copy.
  *
  *   taking ──long frame, frame in pieces──▶ lending ──its last byte──▶ taking
  *     └──fragment, close frame, anything odd──▶ ws reads, for good    └──ws refused it──▶ nothing is read any more
  */
 import { isUtf8 } from 'node:buffer';
 import type { Socket } from 'node:net';
+import type { ReadBuffer } from './read-buffer.ts';
 
 /** A frame's first byte: final, without reserved bits. */
 const text = 0x81;
@@ -26,6 +28,7 @@ const headBytesMax = 14;
 export type Taker<Of> = {
   /** Bytes. */
   readonly payloadMax: number;
+  readonly buffer: ReadBuffer;
   message(of: Of, payload: Buffer, binary: boolean): void;
   ping(of: Of, payload: Buffer): void;
   /** Asked behind every frame. True: where the socket is paused, not even the next frame of the chunk may come. A pause without that holds from the next chunk on. */
@@ -50,6 +53,8 @@ export abstract class Reading<Of> {
   #told = true;
   /** Nothing more of the chunk may come. */
   #enough = false;
+  /** Until ws reads for good, or nothing is read any more. */
+  #reads = true;
 
   constructor(socket: Socket, taker: Taker<Of>) {
     this.socket = socket;
@@ -68,6 +73,12 @@ export abstract class Reading<Of> {
     this.#of = of;
     (this.socket as Socket & Carrier)[reading] = this;
     this.socket.on('data', onChunk);
+    this.#taker.buffer.lend(this.socket, onRead);
+  }
+
+  /** Whether what comes is taken as it comes: nobody else reads, and nothing waits before it. */
+  get takes(): boolean {
+    return this.#reads && this.socket.readableFlowing === true && this.socket.readableLength === 0;
   }
 
   /** What ws has made of what it was lent. */
@@ -78,6 +89,7 @@ export abstract class Reading<Of> {
 
   /** ws has refused a frame and closes: what follows is nobody's. ws has the socket flow on, so that its peer gets to read why. */
   protected stop(): void {
+    this.#reads = false;
     this.socket.off('data', onChunk);
   }
 
@@ -85,7 +97,7 @@ export abstract class Reading<Of> {
     this.#enough = false;
     let at = this.#owed > 0 || this.#head !== null ? this.#lend(chunk, 0) : 0;
     while (at < chunk.length && !this.#enough) at = this.#take(chunk, at) ?? this.#lend(chunk, at);
-    if (at < chunk.length) this.socket.unshift(chunk.subarray(at));
+    if (at < chunk.length) this.socket.unshift(copyOf(chunk.subarray(at)));
   }
 
   /** A frame that is plain and all there; returns where the next one starts. Null: it is not. */
@@ -133,13 +145,13 @@ export abstract class Reading<Of> {
       this.#owed = (size ?? before) - before;
       this.#told = size === null || isControl(head);
       if (size === null) {
-        this.judge().call(this.socket, rest);
+        this.judge().call(this.socket, copyOf(rest));
         return chunk.length;
       }
     }
     const end = Math.min(chunk.length, at + this.#owed);
     this.#owed -= end - at;
-    this.judge().call(this.socket, chunk.subarray(at, end));
+    this.judge().call(this.socket, copyOf(chunk.subarray(at, end)));
     if (this.#owed > 0) return end;
     if (!this.#told) {
       this.stop();
@@ -152,15 +164,31 @@ export abstract class Reading<Of> {
   /** ws reads this and what follows. */
   #leave(chunk: Buffer, at: number): number {
     const judge = this.judge();
-    this.socket.off('data', onChunk);
+    this.stop();
     this.socket.on('data', judge);
-    judge.call(this.socket, chunk.subarray(at));
+    judge.call(this.socket, copyOf(chunk.subarray(at)));
     return chunk.length;
   }
 }
 
 function onChunk(this: Socket & Carrier, chunk: Buffer): void {
   this[reading]?.chunk(chunk);
+}
+
+/** What must wait, or is ws's, goes the way of every stream. */
+function onRead(this: Socket & Carrier, bytes: number, buffer: Buffer): boolean {
+  const read = buffer.subarray(0, bytes);
+  const reader = this[reading];
+  if (!reader?.takes) return this.push(copyOf(read));
+  reader.chunk(read);
+  return true;
+}
+
+/** Of its own memory: a few bytes must not keep a block of others' in use. */
+function copyOf(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
 }
 
 /** The size of a frame with this head, or null where that does not say it yet. `odd`: what it may be, only ws can tell. */

@@ -22,6 +22,7 @@ import type { Limits } from './limits.ts';
 import type { Outbox } from './outbox.ts';
 import { type Owner, Peer } from './peer.ts';
 import type { Pool } from './pool.ts';
+import { ReadBuffer } from './read-buffer.ts';
 
 /** Of WebSocket: that of RFC 6455. */
 const version = '13';
@@ -224,6 +225,7 @@ function ownerFor(
   return {
     options: judging,
     payloadMax: options.frameBytesMax,
+    buffer: new ReadBuffer(),
     message: (of, payload, binary) => inbound.message(of, payload, binary),
     ping: (of, payload) => inbound.ping(of, payload),
     hasEnough: ({ paused }) => paused.held || paused.outbox,
