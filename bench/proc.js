@@ -20,6 +20,21 @@ export function cpuMicros(pid) {
   });
 }
 
+/**
+ * Time of all cores since the machine started, and what of it a virtual machine wanted and did not get (its host gave it to others).
+ * @returns {{ stolen: number, all: number } | null}
+ */
+export function machineTime() {
+  try {
+    const [line = ''] = readFileSync('/proc/stat', 'latin1').split('\n');
+    // user, nice, system, idle, iowait, irq, softirq, steal; those of guests are in user already
+    const ticks = line.trim().split(/\s+/).slice(1, 9).map(Number);
+    return { stolen: ticks[7] ?? 0, all: ticks.reduce((sum, one) => sum + one, 0) };
+  } catch {
+    return null;
+  }
+}
+
 /** @param {number} pid */
 export const residentBytes = (pid) => sum(pid, (one) => statusBytes(one, 'VmRSS'));
 /** @param {number} pid */

@@ -11,6 +11,9 @@ import { httpRequests } from './scenarios.js';
 import { dataFolder, runLoad, startServer } from './server.js';
 
 const warmMsUsual = 2_000;
+/** Of the machine's time, in a window that counts as it is: beyond, it says more of the machine's host than of a contestant. */
+const stolenMax = 0.01;
+const triesMax = 3;
 
 /**
  * @typedef {import('./load/meter.js').Part & { scenario: string, id: string, label: string, durability: string }} Row
@@ -40,6 +43,24 @@ export async function runOnce({ drive, shape, seconds, warmMs = warmMsUsual, con
     await server.stop();
     data.remove();
   }
+}
+
+/**
+ * Again where the machine was taken away meanwhile; what had least taken away counts. Profiles are of one try.
+ * @param {Run} run
+ */
+async function undisturbed(run) {
+  let least = await runOnce(run);
+  for (let tries = 1; tries < triesMax && run.profiles === undefined && stolenOf(least) > stolenMax; tries++) {
+    const again = await runOnce(run);
+    if (stolenOf(again) < stolenOf(least)) least = again;
+  }
+  return least;
+}
+
+/** @param {import('./load/meter.js').Part[]} parts */
+function stolenOf(parts) {
+  return Math.max(0, ...parts.map(({ stolen }) => stolen ?? 0));
 }
 
 /**
@@ -89,7 +110,7 @@ async function rowsOf({ name, drive, shape, flags, warmMs }, contestant, { secon
   };
   let parts;
   try {
-    parts = await runOnce({ drive, shape: load, seconds, warmMs, contestant, flags, profiles, root: hub });
+    parts = await undisturbed({ drive, shape: load, seconds, warmMs, contestant, flags, profiles, root: hub });
   } catch (error) {
     parts = [failed(error)];
   }

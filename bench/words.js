@@ -19,6 +19,11 @@ export function percent(share) {
   return share === null ? none : `${Math.round(share * 100)} %`;
 }
 
+/** @param {number | null} share */
+function tenths(share) {
+  return share === null ? none : `${(share * 100).toFixed(1)} %`;
+}
+
 /** @param {number | null} bytes */
 export function mebibytes(bytes) {
   return bytes === null ? none : figure(bytes / 2 ** 20);
@@ -33,7 +38,7 @@ export function rowTable(rows) {
   const extra = [...new Set(rows.flatMap((row) => Object.keys(row.extra ?? {})))];
   const head = ['contestant', 'survives', 'publishes/s', 'deliveries/s', 'p50 ms', 'p99 ms', 'p99.9 ms', 'CPU µs/delivery', 'cores', 'peak MiB'];
   return {
-    head: [...head, 'client idle', ...extra, 'errors'],
+    head: [...head, 'client idle', 'stolen', ...extra, 'errors'],
     left: 2,
     rows: rows.map((row) => [
       row.label,
@@ -41,6 +46,7 @@ export function rowTable(rows) {
       ...[row.publishes, row.deliveries, row.p50, row.p99, row.p999, row.cpuPerDelivery, row.cpuShare].map(figure),
       mebibytes(row.peakBytes),
       percent(row.clientIdle),
+      tenths(row.stolen ?? null),
       ...extra.map((name) => figure(row.extra?.[name])),
       row.errors.length === 0 ? '0' : row.errors.join('; '),
     ]),

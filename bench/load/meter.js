@@ -3,7 +3,7 @@
  * microseconds since this process started.
  */
 import { performance } from 'node:perf_hooks';
-import { cpuMicros, peakResidentBytes } from '../proc.js';
+import { cpuMicros, machineTime, peakResidentBytes } from '../proc.js';
 import { Histogram } from './histogram.js';
 
 export const micros = () => Math.trunc(performance.now() * 1_000);
@@ -21,6 +21,7 @@ const monotonicMicros = () => Number(process.hrtime.bigint() / 1_000n);
  * @property {number | null} cpuShare cores in use
  * @property {number | null} peakBytes
  * @property {number | null} clientIdle share of the window in which the client used no processor
+ * @property {number | null} [stolen] share of the machine's time that its host gave to others
  * @property {number} seconds
  * @property {[number, number]} window begin and end, microseconds of the system's monotonic clock, which profiles use too
  *
@@ -39,6 +40,7 @@ export class Meter {
   /** @type {number | null} */
   #cpu = null;
   #own = process.cpuUsage();
+  #machine = machineTime();
 
   /** @param {number} pid of the contestant */
   constructor(pid) {
@@ -51,6 +53,7 @@ export class Meter {
     this.latency.reset();
     this.#cpu = cpuMicros(this.#pid);
     this.#own = process.cpuUsage();
+    this.#machine = machineTime();
     this.#began = micros();
     this.#opened = monotonicMicros();
     this.running = true;
@@ -61,6 +64,7 @@ export class Meter {
     const seconds = (micros() - this.#began) / 1_000_000;
     const after = cpuMicros(this.#pid);
     const { user, system } = process.cpuUsage(this.#own);
+    const machine = machineTime();
     const cpu = this.#cpu === null || after === null ? null : after - this.#cpu;
     this.running = false;
     const { latency } = this;
@@ -76,6 +80,7 @@ export class Meter {
       cpuShare: cpu === null ? null : cpu / 1_000_000 / seconds,
       peakBytes: peakResidentBytes(this.#pid),
       clientIdle: Math.max(0, 1 - (user + system) / 1_000_000 / seconds),
+      stolen: machine === null || this.#machine === null ? null : (machine.stolen - this.#machine.stolen) / Math.max(1, machine.all - this.#machine.all),
     };
   }
 }
