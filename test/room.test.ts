@@ -246,31 +246,6 @@ describe('a room', () => {
     expect(phone.pushes.at(-1)).toEqual({ op: 'audience', room: 'r', count: 2, left: ['bob'] });
   });
 
-  it('a mark does not go above what the connection was sent, and read implies received', () => {
-    const { node, alice } = world();
-    node.ask(alice, { op: 'create' });
-    node.ask(alice, publish(2));
-    expect(node.ask(alice, { op: 'mark', read: 2 })).toEqual({ room: 'r', received: 2, read: 2 });
-    expect(node.ask(alice, { op: 'mark', received: 3 })).toBe('bad-request');
-    expect(node.ask(alice, { op: 'mark' })).toBe('bad-request');
-  });
-
-  it('G8 a mark that the store or the shard refuses does not move: what follows from it leaves nothing out', () => {
-    const { node, alice } = world();
-    node.ask(alice, { op: 'create' });
-    for (const n of [2, 3]) node.ask(alice, publish(n));
-    node.full = true;
-    expect(node.ask(alice, { op: 'mark', received: 3 })).toBe('busy');
-    node.full = false;
-    const id = node.send(alice, { op: 'mark', received: 3 }, true);
-    node.commits.shift()?.settled({ code: 'storage', message: 'disk full' }, 0);
-    node.run();
-    expect(alice.answers.get(id)).toBe('storage');
-    node.send(alice, { op: 'subscribe', position: 'mark' });
-    node.run();
-    expect(alice.seqs).toEqual([1, 2, 3]);
-  });
-
   it('a full shard refuses with busy, and a store that refuses is storage: nothing is delivered', () => {
     const { node, alice } = world();
     node.send(alice, { op: 'subscribe' });

@@ -67,7 +67,10 @@ export class SqliteStore implements Store {
       const before = identityOf(file);
       const db = await patiently(parts.clock, () => openForWriting(options, parts.open));
       try {
+        // A migration may sort more than there is memory. Within its transaction this cannot be set.
+        db.pragma('temp_store = file');
         const { token, epoch } = await patiently(parts.clock, () => db.transaction(() => join(db, options, ts)).immediate());
+        db.pragma('temp_store = memory');
         // What is open now would be nobody's file, and all that is stored in it lost.
         if (before !== null && identityOf(file) !== before) throw new StoreError(`a backup has just been restored to ${options.data}: start again`);
         return new SqliteStore(options, parts, db, token, epoch, ts);
