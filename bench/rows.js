@@ -13,7 +13,7 @@ import { dataFolder, runLoad, startServer } from './server.js';
 const warmMsUsual = 2_000;
 /** Of the machine's time, in a window that counts as it is: beyond, it says more of the machine's host than of a contestant. */
 const stolenMax = 0.01;
-const triesMax = 6;
+const triesMax = 3;
 
 /**
  * @typedef {import('./load/meter.js').Part & { scenario: string, id: string, label: string, durability: string }} Row
