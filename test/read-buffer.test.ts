@@ -127,7 +127,7 @@ describe('one buffer for all sockets', () => {
     for (let round = 0; round < 20; round++) {
       peer.pause();
       for (let i = 0; i < 5; i++) ends.far.write(frame(String(1 + round * 5 + i)));
-      // Going on and pausing again at once lets one read happen behind the pause.
+      // Going on and pausing again at once: what is read in spite of it has to wait too.
       peer.resume();
       peer.pause();
       for (let i = 0; i < 5; i++) await turn();
