@@ -98,7 +98,7 @@ committed to SQLite with \`synchronous=FULL\` before anybody saw it. *p50 … p9
 load generator; in closed loops it says how long a message waits in the contestant's queues, so compare it only where the rates are alike. *CPU µs/delivery*:
 user and system time of all the contestant's processes and threads, the figure that a busy machine changes least; *cores* is the same per second. *Peak MiB*:
 most resident memory. *Client idle*: share of the time in which the load generator used no processor: near 0 the load generator was the limit and the row says too little.
-*Stolen*: share of the time of all cores that the host of this machine gave to others meanwhile, which is what most of the long waits are; a window of
+*Stolen*: share of the time of all cores that the host of this machine gave to others meanwhile, in which everybody waits; a window of
 which more than 1 % was stolen is taken again, at most twice, and the one that had least stolen counts.
 *Errors*: after each window everything still on its way must arrive; what does not, or arrives twice, is counted here. Where a scenario takes several rounds in turn (calm always: 3), each figure is the middle one.`;
 
