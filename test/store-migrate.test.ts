@@ -4,7 +4,7 @@ import Database from 'better-sqlite3';
 import { expect, it } from 'vitest';
 import { SqliteStore } from '../src/persistence/sqlite.ts';
 import { check } from '../src/persistence/sqlite-check.ts';
-import { databaseFile } from '../src/persistence/sqlite-open.ts';
+import { databaseFile, type OpenDatabase } from '../src/persistence/sqlite-open.ts';
 import { SqliteReader } from '../src/persistence/sqlite-reader.ts';
 import type { ReadQuery } from '../src/thread/messages.ts';
 import { freshFolder, silent, steppedClock } from './sqlite-setup.ts';
@@ -106,6 +106,16 @@ it('version 3 knew no parts of the log; afterwards every entry is found through 
   expect(check(data, clock).problems).toEqual([]);
   await reader.close();
   await store.close();
+});
+
+it('what a migration sorts goes into files, and afterwards nothing does', async () => {
+  const { data, clock } = versionOne();
+  const ran: string[] = [];
+  const open: OpenDatabase = (file, options) => new Database(file, { ...options, verbose: (sql) => ran.push(String(sql).toLowerCase()) });
+  const store = await SqliteStore.open({ ...defaults, data }, { clock, log: silent, open });
+  await store.close();
+  const steps = ran.flatMap((sql) => /temp_store = \w+|create unique index entries_seq/.exec(sql)?.[0] ?? []);
+  expect(steps.slice(-3)).toEqual(['temp_store = file', 'create unique index entries_seq', 'temp_store = memory']);
 });
 
 it('another node that lives, and would go on in the old way, is not disturbed', async () => {
