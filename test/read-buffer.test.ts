@@ -121,7 +121,8 @@ describe('one buffer for all sockets', () => {
   });
 
   it('reads nothing from a socket that is paused, and in order when it goes on', async () => {
-    const ends = await pair();
+    const [ends, other] = [await pair(), await pair()];
+    reading(other.near, new ReadBuffer());
     const { peer, heard } = reading(ends.near, new ReadBuffer(), { hasEnough: () => ends.near.isPaused() });
     await sent(ends, frame('0'));
     for (let round = 0; round < 20; round++) {
@@ -130,13 +131,12 @@ describe('one buffer for all sockets', () => {
       // Going on and pausing again at once: what is read in spite of it has to wait too.
       peer.resume();
       peer.pause();
-      for (let i = 0; i < 5; i++) await turn();
+      await sent(other, frame('behind it')); // so what was sent before it could have been read
       expect(heard.length).toBe(1 + round * 5);
       peer.resume();
       while (heard.length < 6 + round * 5) await turn();
     }
     expect(heard).toEqual(Array.from({ length: 101 }, (_, i) => String(i)));
-    ends.near.destroy();
-    ends.far.destroy();
+    for (const { near, far } of [ends, other]) for (const socket of [near, far]) socket.destroy();
   });
 });
