@@ -112,7 +112,7 @@ export const row: FaultRow<Size> = {
 
   async run({ rounds, hardRounds, warmVisits, roundMs, probeSeconds, oldMiB, deaths, loadMsMax, ...size }, kit) {
     const began = performance.now();
-    const hub = await kit.hub({ env: { ...inspected }, heartbeatMs: 1_000, heartbeatGraceMs, presenceGraceMs: 0, ...small, ...unmet });
+    const hub = await kit.hub({ env: inspected, heartbeatMs: 1_000, heartbeatGraceMs, presenceGraceMs: 0, ...small, ...unmet });
     const memory = await Memory.of(hub);
     kit.defer(() => memory.close());
     await fillCaches(hub, oldMiB);
