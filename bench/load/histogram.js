@@ -8,13 +8,16 @@ export class Histogram {
   count = 0;
   max = 0;
 
-  /** @param {number} micros a whole number; below zero counts as zero */
-  add(micros) {
+  /**
+   * @param {number} micros a whole number; below zero counts as zero
+   * @param {number} [times]
+   */
+  add(micros, times = 1) {
     const value = Math.max(micros, 0);
     const shift = value < sub ? 0 : 31 - Math.clz32(value) - subBits;
     const index = shift === 0 && value < sub ? value : (shift + 1) * sub + ((value >>> shift) & (sub - 1));
-    this.#counts[index] = /** @type {number} */ (this.#counts[index]) + 1;
-    this.count++;
+    this.#counts[index] = /** @type {number} */ (this.#counts[index]) + times;
+    this.count += times;
     if (value > this.max) this.max = value;
   }
 

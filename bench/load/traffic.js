@@ -55,7 +55,12 @@ export async function traffic(job, dialect) {
     const now = micros();
     if (meter.running) {
       meter.deliveries += count;
-      for (let i = 0; i < count; i++) meter.latency.add(now - /** @type {number} */ (scanner.times[i]));
+      // Messages that were sent together lie together.
+      for (let i = 0, from = 0; i < count; from = i) {
+        const time = /** @type {number} */ (scanner.times[i]);
+        while (++i < count && scanner.times[i] === time);
+        meter.latency.add(now - time, i - from);
+      }
     }
     if (publisher === undefined) return;
     let own = 0;
