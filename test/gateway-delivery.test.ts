@@ -1,6 +1,7 @@
 /** What a shard's batches become on sockets: who gets what, in which order, in how many writes, and what a full outbox changes. */
 import { Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { DirectWrite } from '../src/gateway/direct-write.ts';
 import type { ConnectionId } from '../src/thread/messages.ts';
 import { type Stand, stand } from './gateway-harness.ts';
 import type { RawClient } from './kit/raw-client.ts';
@@ -16,8 +17,10 @@ const body = 'x'.repeat(60_000);
 
 /** Writes to the hub's end of the sockets from now on. */
 function countWrites(): () => number {
-  const write = vi.spyOn(Socket.prototype, 'write');
-  return () => write.mock.contexts.filter((socket) => (socket as Socket).localPort === hub.port).length;
+  const direct = vi.spyOn(DirectWrite.prototype, 'write');
+  const stream = vi.spyOn(Socket.prototype, 'write');
+  const written = (): unknown[] => [...direct.mock.calls.map(([socket]) => socket), ...stream.mock.contexts];
+  return () => written().filter((socket) => (socket as Socket).localPort === hub.port).length;
 }
 
 async function follow(connections: { number: ConnectionId }[], fromSeq = 1): Promise<void> {

@@ -12,6 +12,7 @@
 import { WebSocket } from 'ws';
 import type { Connection, Fields } from './connection.ts';
 import type { Counters } from './counters.ts';
+import { DirectWrite } from './direct-write.ts';
 import { frameOf } from './frame.ts';
 import { blockBytes, joinedBytesMax, Tail } from './tail.ts';
 
@@ -35,6 +36,7 @@ const nothing = Buffer.alloc(0);
 export class Outbox {
   /** Those whose socket did not take all that was written. */
   readonly backed = new Set<Connection>();
+  readonly #direct = new DirectWrite();
   readonly #limits: OutboxLimits;
   readonly #counters: Counters;
   /** Tells a shard that the connection's next page may come. */
@@ -202,10 +204,7 @@ export class Outbox {
     // Beside ws only while it is open: after its close frame nothing may follow (DESIGN 11.8).
     if (connection.ws.readyState !== WebSocket.OPEN) return;
     this.#counters.bytesOut += bytes.length;
-    if (!connection.backed && connection.paced === null) {
-      connection.socket.write(bytes);
-      return;
-    }
+    if (!connection.backed && connection.paced === null) return this.#direct.write(connection.socket, bytes);
     if (connection.backed && bytes.length <= joinedBytesMax) return this.#join(connection, bytes);
     const copied = ofArena && connection.backed && bytes.length < this.#arena.length * copyBelow;
     const release = ofArena && !copied ? this.#hold(this.#arenaHold) : this.#holdOwn(bytes.length);
