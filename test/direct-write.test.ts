@@ -6,6 +6,7 @@ import { TLSSocket } from 'node:tls';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { DirectWrite } from '../src/gateway/direct-write.ts';
+import { ReadBuffer } from '../src/gateway/read-buffer.ts';
 
 /** More than two sockets of one machine keep for a reader who does not read. */
 const tooMuch = 64 * 1024 * 1024;
@@ -129,6 +130,17 @@ describe('writing past the stream', () => {
     );
   });
 
+  it('has any number of sockets with something that waits', async () => {
+    const direct = new DirectWrite();
+    const pairs = [await pair(), await pair(), await pair()];
+    for (const [i, { near }] of pairs.entries()) direct.write(near, Buffer.alloc(tooMuch, i));
+    expect(pairs.map(({ near }) => near.writableLength)).toEqual([tooMuch, tooMuch, tooMuch]);
+    for (const [i, { near, far }] of pairs.entries()) {
+      near.end();
+      expect((await readToEnd(far)).equals(Buffer.alloc(tooMuch, i))).toBe(true);
+    }
+  });
+
   it('ends behind what waits, and tells nobody of what a destroyed socket did not send', async () => {
     const direct = new DirectWrite();
     const ending = await pair();
@@ -145,6 +157,21 @@ describe('writing past the stream', () => {
     direct.write(near, Buffer.from('late'));
     await turn();
     expect(errors.map((error) => (error as NodeJS.ErrnoException).code)).toEqual([]);
+  });
+
+  it('fails where nothing is read and so nothing else would tell: what waited is not taken for sent', async () => {
+    const seen: unknown[] = [];
+    for (const write of [(socket: Socket, bytes: Buffer) => new DirectWrite().write(socket, bytes), (socket: Socket, bytes: Buffer) => socket.write(bytes)]) {
+      const { near, far } = await pair();
+      const failed = once(near, 'error') as Promise<[NodeJS.ErrnoException]>;
+      new ReadBuffer().lend(near, () => true);
+      near.pause();
+      write(near, Buffer.alloc(tooMuch));
+      far.resetAndDestroy();
+      const [{ message, code, errno, syscall }] = await failed;
+      seen.push({ message, code, errno, syscall, destroyed: near.destroyed });
+    }
+    expect(seen[0]).toEqual(seen[1]);
   });
 
   it('fails as the stream fails: by its error and its close, when the reader is gone', async () => {

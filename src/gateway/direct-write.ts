@@ -2,8 +2,9 @@
  * Writes to a socket past Node's stream while nothing waits there. The stream makes a request, a state and a callback for every
  * write; the system nearly always takes all bytes at once, and then none of them is needed. What it does not take at once
  * becomes a write of the stream that is under way already, so that what waits, the order, `drain` and errors are the stream's
- * as ever. Rests on a binding of Node's that is public (DEP0111: discouraged) but not documented: where it is not as it is
- * known, for TLS, and on whatever is no plain socket, every write is the stream's.
+ * as ever. `socket.setTimeout` alone does not hear of these writes. Rests on a binding of Node's that is public (DEP0111:
+ * discouraged) but not documented: where it is not as it is known, for TLS, and on whatever is no plain socket, every write is
+ * the stream's.
  */
 import { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
@@ -29,11 +30,12 @@ export class DirectWrite {
       typeof handle?.writeBuffer !== 'function' ||
       socket.writableLength > 0 ||
       socket.writableCorked > 0 ||
+      socket.connecting ||
       !socket.writable ||
       bytes.length === 0 ||
       !(socket instanceof Socket) ||
       socket instanceof TLSSocket ||
-      // Nothing was written; the stream meets the same error, and tells it.
+      // Nothing was written: the stream tries it too, fails, and tells it.
       handle.writeBuffer(this.#request, bytes) !== 0
     ) {
       socket.write(bytes);
@@ -51,12 +53,16 @@ function underWay(socket: Socket, request: Request, bytes: Buffer): void {
   request.buffer = bytes;
   socket._write = (_bytes, _encoding, done) => {
     request.oncomplete = (status) => {
-      const failed = status < 0 && !socket.destroyed;
-      done(failed ? Object.assign(new Error(`write ${getSystemErrorName(status)}`), { code: getSystemErrorName(status) }) : null);
+      done(status < 0 && !socket.destroyed ? failure(status) : null);
     };
   };
   socket.write(bytes);
   delete (socket as Partial<Socket>)._write;
+}
+
+function failure(errno: number): NodeJS.ErrnoException {
+  const code = getSystemErrorName(errno);
+  return Object.assign(new Error(`write ${code}`), { errno, code, syscall: 'write' });
 }
 
 /** Null if it is not as it is known. */
