@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
 import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { DirectWrite } from '../src/gateway/direct-write.ts';
 import { ReadBuffer } from '../src/gateway/read-buffer.ts';
 
@@ -61,9 +61,12 @@ describe('writing past the stream', () => {
 
     const secure = new TLSSocket((await pair()).near);
     secure.on('error', () => {});
-    const asked = streamWrites(secure);
+    const asked: Buffer[] = [];
+    // It does not go on: so what its handle is asked for, it is asked past the stream.
+    secure.write = ((bytes: Buffer) => asked.push(bytes) > 0) as typeof secure.write;
+    const past = vi.spyOn((secure as unknown as { _handle: { writeBuffer(): number } })._handle, 'writeBuffer').mockReturnValue(0);
     direct.write(secure, Buffer.from('secret'));
-    expect(asked.count).toBe(1);
+    expect([asked.map(String), past.mock.calls.length]).toEqual([['secret'], 0]);
     secure.destroy();
   });
 

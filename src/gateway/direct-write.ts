@@ -52,9 +52,7 @@ function underWay(socket: Socket, request: Request, bytes: Buffer): void {
   // Node has only its address.
   request.buffer = bytes;
   socket._write = (_bytes, _encoding, done) => {
-    request.oncomplete = (status) => {
-      done(status < 0 && !socket.destroyed ? failure(status) : null);
-    };
+    request.oncomplete = (status) => done(status < 0 && !socket.destroyed ? failure(status) : null);
   };
   socket.write(bytes);
   delete (socket as Partial<Socket>)._write;
