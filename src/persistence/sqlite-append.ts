@@ -27,7 +27,7 @@ export class Appends {
   readonly #rooms: Rooms;
   readonly #inboxes: Inboxes;
   readonly #insert: Statement<Values>;
-  readonly #insertAll: Statement<[(StoredBody | number)[]]>;
+  readonly #insertAll: Statement<(StoredBody | number)[]>;
   readonly #takeBack: Statement<[number]>;
   readonly #byMid: Statement<[Buffer, number], { id: number; seq: number; sender: number | null }>;
   readonly #freeMid: Statement<[number]>;
@@ -45,7 +45,7 @@ export class Appends {
       'insert into entries (room, seq, kind, mid, sender, ts, thread, body) values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (mid, room) where mid is not null do nothing',
     );
     const rows = new Array<string>(rowsTogether).fill('(?, ?, 0, ?, ?, ?, ?, ?)').join(', ');
-    this.#insertAll = db.prepare<[(StoredBody | number)[]]>(`insert or ignore into entries (room, seq, kind, mid, sender, ts, thread, body) values ${rows}`);
+    this.#insertAll = db.prepare<(StoredBody | number)[]>(`insert or ignore into entries (room, seq, kind, mid, sender, ts, thread, body) values ${rows}`);
     this.#takeBack = db.prepare('delete from entries where id > ?');
     this.#byMid = db.prepare('select id, seq, sender from entries where mid = ? and room = ?');
     this.#freeMid = db.prepare('update entries set mid = null where id = ?');
@@ -62,7 +62,8 @@ export class Appends {
       rooms.push(room);
     }
     const seqs = rooms.map((room, i) => this.#bind(i, room, operations[i] as MessageAppend, turn.ts));
-    const { changes, lastInsertRowid } = this.#insertAll.run(this.#values);
+    // As arguments: from a list each would be looked up by its place.
+    const { changes, lastInsertRowid } = this.#insertAll.run(...this.#values);
     const before = Number(lastInsertRowid) - changes; // the rows of one statement have ids without a gap
     if (changes === rowsTogether) {
       this.#rooms.stored(rooms, seqs, before + 1);

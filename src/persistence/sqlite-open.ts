@@ -33,6 +33,8 @@ const sqliteMin = '3.51.3';
 const synchronous = { 'power-loss': 2, process: 1 } as const;
 /** 16 MiB: large enough that commits seldom pay for it, small enough that one takes some 10 ms. */
 const checkpointPages = 4_096;
+/** What commits change over and over fits into it. Many of them look through all of it: whenever a page was split out of order. */
+const cacheKiB = 16_384;
 /** Cut back to it whenever it is begun anew. */
 export const walBytesMax = 64 * 1024 * 1024;
 /** A reader may wait: nobody's commit waits for it. */
@@ -63,7 +65,7 @@ export function openForWriting(options: Pick<StoreOptions, 'data' | 'durability'
       if (level !== synchronous[options.durability]) throw new StoreError(`the database ${file} does not accept durability ${options.durability}`);
       db.pragma(`wal_autocheckpoint = ${checkpointPages}`);
       db.pragma(`journal_size_limit = ${walBytesMax}`);
-      db.pragma('cache_size = -65536');
+      db.pragma(`cache_size = -${cacheKiB}`);
       db.pragma('temp_store = memory');
       createSchema(db);
     },
