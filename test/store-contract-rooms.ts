@@ -107,6 +107,24 @@ export function roomContract(open: OpenBench): void {
     expect(await bench.one(message('r', 'y', { mid: mid(1), authSeq: 2 }))).toEqual({ code: 'duplicate', seq: 3 });
   });
 
+  it('a room is the same to whoever opens the store anew: whether it exists, its authority, its members, and which mids are free', async () => {
+    const bench = await open();
+    await create(bench, 'r');
+    await bench.commit(join('r', 'a'), message('r', 'a', { mid: mid(1) }), changing('r', 0, { type: 'delete' }));
+    await bench.reopen();
+    expect(await bench.one(message('r', 'a', { auto: 0, authSeq: 4 }))).toEqual({ code: 'not-found' });
+    const again = [changing('r', 4, { type: 'create', settings: {}, owner: 'b' }), changing('r', 4, { type: 'settings', settings: { title: 'R' } })];
+    expect(await bench.commit(...again, join('r', 'c', 10, 6))).toEqual([5, 6, 7].map((seq) => ({ code: 'ok', seq })));
+    await bench.reopen();
+    expect(await bench.commit(message('r', 'b', { authSeq: 4 }), join('r', 'b', 10, 6), join('r', 'c', 10, 6), join('r', 'd', 2, 6))).toEqual([
+      { code: 'stale' },
+      { code: 'duplicate', seq: 5 },
+      { code: 'duplicate', seq: 7 },
+      { code: 'room-full' },
+    ]);
+    expect(await bench.commit(message('r', 'b', { authSeq: 6, mid: mid(1) }), join('r', 'a', 10, 6))).toEqual([8, { code: 'ok', seq: 9 }]);
+  });
+
   it('who was up to date when a room was deleted can resume; who was further back cannot', async () => {
     const bench = await open();
     await bench.say('r', 'x', 'one', 'two');
