@@ -68,7 +68,7 @@ async function byRooms({ seconds, hub: root }) {
   rows.push(row(`${figure(roomsMost)}, put away after ${pauseMs} ms`, await spread(roomsMost, ['--room-idle-ms', String(pauseMs)])));
   return {
     title: 'Rooms published to in turn',
-    note: 'Durable, every publish acknowledged, nobody follows. Where there are more rooms than entries in a commit, every entry changes the row of a room too; and of 100,000 in turn the writer reads each row anew, since it keeps those of the last 50,000 at least. In the last row every room is put away before its turn comes again, so that every publish wakes one; its memory is that of idle rooms. Memory includes garbage and what the database caches.',
+    note: 'Durable, every publish acknowledged, nobody follows. Where there are more rooms than entries in a commit, every entry changes the row of a room too; and of 100,000 in turn the writer reads each row anew, since it is sure to keep only the last 50,000. In the last row every room is put away before its turn comes again, so that every publish wakes one; its memory is that of idle rooms. Memory includes garbage and what the database caches.',
     head: ['rooms', 'publishes/s', 'CPU µs/publish', 'resident MiB'],
     rows,
   };

@@ -33,7 +33,7 @@ const sqliteMin = '3.51.3';
 const synchronous = { 'power-loss': 2, process: 1 } as const;
 /** 16 MiB: large enough that commits seldom pay for it, small enough that one takes some 10 ms. */
 const checkpointPages = 4_096;
-/** What commits change over and over fits into it. Many of them look through all of it: whenever a page was split out of order. */
+/** Holds what commits change over and over. No larger: SQLite looks through all of it at the end of a commit that split pages out of order. */
 const cacheKiB = 16_384;
 /** Cut back to it whenever it is begun anew. */
 export const walBytesMax = 64 * 1024 * 1024;
